@@ -1,0 +1,206 @@
+"""Who takes turns in ``benchmarks/throughput.py``: each has ``turn(steps)``, which answers with seconds and what it knows."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECTOR = (512, 128)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A network and the images it sees."""
+
+    backbone: str
+    size: int
+    stem: str
+    archive: str
+    targets: dict[str, float]
+    steps: int
+
+
+def policy() -> Any:
+    """lightly's SimCLRTransform in this engine's words, blur included."""
+    from stages.core.views.policy import Policy
+
+    jitter = {"op": "jitter", "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
+    ops = ({"op": "crop", "scale": (0.08, 1.0)}, {"op": "flip"}, jitter, {"op": "grey"}, {"op": "blur", "probability": 0.5})
+    return Policy(name="simclr", why="the peer's", views=(ops,), local=())
+
+
+class Ours:
+    """Turns of the real training loop."""
+
+    def __init__(self, case: Case, folder: Path, batch: int, precision: str) -> None:
+        import numpy as np
+
+        from stages.core import compute
+        from stages.core.backbones import create_backbone
+        from stages.core.images import decode, resize
+        from stages.core.preprocess import Preprocess
+        from stages.core.training.batches import Pixels, ViewBatches
+        from stages.core.views.engine import ViewEngine
+        from stages.pretrain.methods.simclr import SimCLR
+
+        compute.deterministic()
+        self.case, self.precision = case, precision
+        decoded = [resize(decode(file, 3, 10**8), case.size, "bilinear") for file in sorted(folder.iterdir())]
+        self.pixels = np.stack(decoded).transpose(0, 3, 1, 2)
+        rows = np.arange(len(decoded))
+        preprocess = Preprocess.from_pixels(self, rows)
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        self.module = SimCLR(backbone, SimCLR.Settings(projector=PROJECTOR), len(rows), 0)
+        engine = ViewEngine(policy(), SimCLR.views, preprocess)
+        self.batches = ViewBatches(Pixels(self, rows), engine, batch, 0, [str(row) for row in rows])
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """As a pixel store has it."""
+        n, c, h, w = self.pixels.shape
+        return n, c, h, w
+
+    def gather(self, rows: Any) -> Any:
+        """Images by row."""
+        import torch
+
+        return torch.from_numpy(self.pixels[rows])
+
+    def turn(self, steps: int) -> dict[str, float]:
+        """Train for some steps; the checkpoint at the end is timed apart, since it comes once in many steps."""
+        from stages.core.tracking import Tracker
+        from stages.core.training.checkpoint import Identity, Resume
+        from stages.core.training.loop import Recipe, fit
+
+        plan = Recipe("bench", 0, steps, 1e-3, 1e-4, precision=self.precision, checkpoint_every=10**9, log_every=10)
+        resume = Resume(Identity({}, {}), Path(tempfile.mkdtemp()))
+        with Tracker("bench") as track:
+            began = time.perf_counter()
+            history = fit(self.module, self.batches, plan, resume, track)
+            _wait()
+            seconds = time.perf_counter() - began - history.seconds["checkpoint"]
+        resume.clear()
+        return {"seconds": seconds, "data_and_views": history.seconds["data"], "memory": memory()}
+
+
+class Lightly:
+    """Turns of lightly's own example."""
+
+    def __init__(self, case: Case, folder: Path, batch: int) -> None:
+        import torch
+        from lightly.data import LightlyDataset
+        from lightly.loss import NTXentLoss
+        from lightly.models.modules import SimCLRProjectionHead
+        from lightly.transforms import SimCLRTransform
+
+        from stages.core.backbones import create_backbone
+
+        self.batch = batch
+        self.data = LightlyDataset(str(folder.parent), transform=SimCLRTransform(input_size=case.size))
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        self.network = torch.nn.Sequential(backbone, SimCLRProjectionHead(backbone.num_features, *PROJECTOR)).train()
+        self.criterion = NTXentLoss()
+        self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.06)
+
+    def turn(self, steps: int) -> dict[str, float]:
+        """One pass over as many images as the steps need, workers started beforehand."""
+        import torch
+
+        count = steps * self.batch
+        rows = [number % len(self.data) for number in range(count)]
+        loader = torch.utils.data.DataLoader(torch.utils.data.Subset(self.data, rows), self.batch, num_workers=2, drop_last=True)
+        began, waited, held, resumed = time.perf_counter(), 0.0, 0.0, time.perf_counter()
+        for batch in loader:
+            waited += time.perf_counter() - resumed
+            first, second = batch[0]
+            loss = self.criterion(self.network(first), self.network(second))
+            loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+            held = max(held, memory())
+            resumed = time.perf_counter()
+        return {"seconds": time.perf_counter() - began, "data_and_views": waited, "memory": held}
+
+
+class Bare:
+    """Turns of the network alone on a constant tensor of two views."""
+
+    def __init__(self, case: Case, batch: int) -> None:
+        import torch
+
+        from stages.core import compute
+        from stages.core.backbones import create_backbone
+        from stages.pretrain.method import mlp
+
+        compute.deterministic()
+        where, layout = compute.device(), torch.channels_last
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        network = torch.nn.Sequential(backbone, mlp((backbone.num_features, *PROJECTOR), 0))
+        self.network = network.to(where, memory_format=layout).train()  # type: ignore[call-overload]
+        self.images = torch.zeros(2 * batch, 3, case.size, case.size, device=where).contiguous(memory_format=layout)
+
+    def step(self) -> None:
+        """Forward and backward."""
+        from stages.core import compute
+
+        with compute.autocast("auto"):
+            loss = self.network(self.images).float().square().mean()
+        loss.backward()
+        self.network.zero_grad()
+
+    def turn(self, steps: int) -> dict[str, float]:
+        """Some steps, and the multiplications and additions in one."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        if not hasattr(self, "flops"):
+            with FlopCounterMode(display=False) as counter:
+                self.step()
+            self.flops = float(counter.get_total_flops())
+        began = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        _wait()
+        return {"seconds": time.perf_counter() - began, "flops": self.flops * steps}
+
+
+class Peak:
+    """Turns of square matrix products in bf16."""
+
+    def __init__(self, side: int) -> None:
+        import torch
+
+        from stages.core import compute
+
+        self.a = torch.ones(side, side, dtype=torch.bfloat16, device=compute.device())
+        self.side = side
+
+    def turn(self, steps: int) -> dict[str, float]:
+        """About a second of products."""
+        began, count = time.perf_counter(), 0
+        while time.perf_counter() - began < 1:
+            for _ in range(4):
+                self.a @ self.a
+            _wait()
+            count += 4
+        return {"seconds": time.perf_counter() - began, "flops": 2.0 * self.side**3 * count}
+
+
+def _wait() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def memory() -> float:
+    """MiB this process and its children hold, shared pages counted once."""
+    pids, total = [os.getpid()], 0.0
+    for pid in pids:
+        pids += [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        line = next(line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
+        total += int(line.split()[1]) / 1024
+    return total

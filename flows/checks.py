@@ -1,0 +1,50 @@
+"""What a parameter may say beyond its type: names that exist, settings a method knows, sources that can be read."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pydantic import ValidationError
+
+from stages.core import paths, registry
+from stages.core.errors import ConfigError
+from stages.core.params import Params, explain
+from stages.core.sources import check_source
+from stages.core.steps import check_steps
+
+METHODS = "stages.pretrain.methods"
+GATES = "flows.gates"
+
+
+def check_choices(params: Params) -> None:
+    """Refuse what no stage could use, before anything runs or is written.
+
+    Raises:
+        ConfigError: one line that names the key and what is allowed.
+    """
+    if registry.names(METHODS):
+        registry.check(METHODS, params.pretrain.method, key="pretrain.method")
+        if params.pretrain.control is not None:
+            registry.check(METHODS, params.pretrain.control, key="pretrain.control")
+        _check_settings(params.pretrain.method, params.pretrain.settings)
+    for gate in params.promote.gates:
+        registry.check(GATES, gate, key="promote.gates")
+    check_steps(params.curate)
+    check_source(params.ingest)
+
+
+def _check_settings(method: str, settings: dict[str, Any]) -> None:
+    """A method's settings class stands beside the method; it is loaded only when there is something to check."""
+    if not settings:
+        return
+    module = importlib.import_module(f"{METHODS}.{method}")
+    model = next(
+        (vars(item)["Settings"] for item in vars(module).values() if isinstance(item, type) and "Settings" in vars(item)), None
+    )
+    if model is None:
+        raise ConfigError(f"{paths.PARAMS}: pretrain.settings: {method} has no settings")
+    try:
+        model.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(explain(error, f"{paths.PARAMS}: pretrain.settings of {method}", model)) from None

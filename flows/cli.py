@@ -1,0 +1,270 @@
+"""``rootstock …``: what there is to ask. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from stages.core import registry
+from stages.core.errors import Refused, RootstockError, StageFailed
+
+if TYPE_CHECKING:
+    from flows.pipeline import Result
+    from flows.promotion import Promotion
+
+app = typer.Typer(
+    name="rootstock",
+    help="From a heap of unlabelled images and a few labels to a served, traceable model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter in params.yaml first.")
+]
+To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
+Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
+Why = Annotated[str, typer.Option(help="The reason, kept with the version.")]
+Reference = Annotated[str, typer.Argument(metavar="MODEL@ALIAS", help="For example rootstock-classifier@champion.")]
+DEBUG = False
+
+
+def main() -> None:
+    """The program. Errors are one line on standard error; ``--debug`` anywhere shows the traceback instead."""
+    global DEBUG
+    gc.set_threshold(100_000, 20, 20)  # importing the tools makes a million objects and no garbage
+    arguments = sys.argv[1:]
+    DEBUG = "--debug" in arguments
+    try:
+        app(args=[argument for argument in arguments if argument != "--debug"], prog_name="rootstock")
+    except RootstockError as error:
+        if DEBUG:
+            raise
+        print(f"rootstock: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("rootstock: stopped", file=sys.stderr)
+        sys.exit(3)
+
+
+def _leave(message: str) -> NoReturn:
+    """End now, with exit code 3: at a normal exit Prefect would wait for answers of a server that is already gone."""
+    print(f"rootstock: {message}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(StageFailed.exit_code)
+
+
+@app.callback()
+def common() -> None:
+    """From a heap of unlabelled images and a few labels to a served, traceable model."""
+
+
+@app.command()
+def run(assignments: Assignments = None, to: To = None, force: Force = None) -> None:
+    """Bring every stage up to date and promote the model if its gates agree.
+
+    Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
+    """
+    _enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
+    from flows.server import prefect_server
+
+    try:
+        with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
+            from flows.pipeline import Request, run_pipeline
+
+            request = Request(to, tuple(force or ()), tuple(assignments or ()))
+            result = run_pipeline(request)
+    except KeyboardInterrupt:
+        _leave(f"stopped; continue with: {_command(to)}")
+    _report(result, request)
+
+
+@app.command()
+def plan(to: To = None, force: Force = None) -> None:
+    """Say what would run, which change makes it so, and how long it took last time."""
+    from flows import summary
+
+    _enter(stages=[*([to] if to else []), *(force or [])])
+    from flows.planning import dry_plan, last_seconds
+
+    found = dry_plan(tuple(force or ()), to)
+    lines = summary.plan_lines(found, last_seconds(found))
+    for name, what, why in lines:
+        print(f"{name:<10} {what:<7} {why}".rstrip())
+    if all(what == "cached" for _, what, _ in lines):
+        print("nothing to do: every stage is cached")
+
+
+@app.command()
+def lineage(
+    reference: Reference = "rootstock-classifier@champion",
+    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every artifact again and recompute the evaluation.")] = False,
+) -> None:
+    """Print what a registered model was made from, down to the source images."""
+    _enter()
+    from flows import lineage as chains
+    from flows import versions
+    from flows.tracking import Store
+
+    chain = chains.trace(versions.resolve(Store.open(), reference))
+    print(chains.as_json(chain) if json else chains.tree(chain))
+    if verify:
+        from flows.verification import verify as check
+
+        found = list(check(chain))
+        for item in found:
+            print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), file=sys.stderr if json else sys.stdout)
+        if wrong := [item for item in found if item.state == "differs"]:
+            raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")
+
+
+@app.command()
+def audit(
+    image: Annotated[str, typer.Argument(metavar="IMAGE|SHA256")],
+    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
+    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it."""
+    file = Path(image).resolve()
+    _enter()
+    from flows import audit as trail
+    from flows.tracking import Store
+
+    identity = trail.find_id(str(file) if file.is_file() else image)
+    found = trail.audit(Store.open(), identity)
+    print(trail.as_json(found) if json else trail.text(identity, found))
+
+
+@app.command()
+def promote(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gates, move nothing.")] = False,
+    why: Why = "",
+    approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves it, for the gate 'approval'.")] = "",
+) -> None:
+    """Register the classifier of the workspace and make it champion if every gate agrees."""
+    _enter()
+    from flows.planning import promote_workspace
+
+    result = promote_workspace(dry_run, why, approve)
+    print(result.verdict)
+    if result.refused:
+        raise Refused(f"promotion refused: {_failed(result)}")
+
+
+@app.command()
+def rollback(
+    why: Annotated[str, typer.Option(help="The reason, kept with the version.")],
+    to: Annotated[str | None, typer.Option(metavar="VERSION", help="This version instead of the previous champion.")] = None,
+) -> None:
+    """Make the previous champion champion again, and say what is served from now on."""
+    _enter()
+    from flows import promotion
+    from flows.tracking import Store
+
+    now, before = promotion.rollback(Store.open(), why, to)
+    print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
+
+
+@app.command()
+def predict(
+    reference: Reference,
+    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER…")],
+    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all probabilities here; - is standard output.")] = None,
+) -> None:
+    """Ask a registered model about image files and folders of them."""
+    inputs = [path.resolve() for path in images]
+    output = csv if csv is None or str(csv) == "-" else csv.resolve()
+    _enter()
+    from flows.prediction import predict_files
+
+    sys.exit(predict_files(reference, inputs, output))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine can do, what is missing, and how to mend it."""
+    from flows.doctor import examine, show
+
+    sys.exit(show(examine()))
+
+
+@app.command()
+def methods() -> None:
+    """List what there is to choose from, with paper and settings."""
+    from flows.catalogue import show
+
+    show()
+
+
+def _enter(assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False) -> Path:
+    """Find the project, check all that was given, and only then apply ``--set``: a refused call changes nothing."""
+    from flows import dvc, environment, tracking
+    from flows.checks import check_choices
+    from stages.core.params import load_params, override
+
+    root = environment.enter(environment.find_root())
+    if stages:
+        dvc.check_names(stages)
+    if store:
+        tracking.check_reachable()
+    if assignments:
+        override(assignments, check=check_choices)
+    else:
+        check_choices(load_params())
+    return root
+
+
+def _report(result: Result, request: Any) -> None:
+    """The table, the version with its gates, where to look next; then the exit code the run deserves."""
+    from rich.console import Console
+
+    from flows import summary
+
+    console = Console(highlight=False)
+    console.print()
+    console.print(summary.table(result.run))
+    console.print()
+    if result.run.failure:
+        console.print(f"continue with: [bold]{_command(request.to)}[/]")
+        raise result.run.failure
+    if result.promotion:
+        console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}")
+        for line in summary.next_steps(result.promotion):
+            console.print(f"  {line}", soft_wrap=True)
+        if result.promotion.refused:
+            raise Refused(f"promotion refused: {_failed(result.promotion)}")
+
+
+def _failed(promotion: Promotion) -> str:
+    failed = [(name, found) for name, found in promotion.verdicts.items() if found.passed is False]
+    return "; ".join(f"{name} is {found.value}, wanted {found.threshold}" for name, found in failed)
+
+
+def _command(to: str | None) -> str:
+    """The one command that continues: --set stands in params.yaml already, what was forced and is done need not be."""
+    return "rootstock run" + (f" --to {to}" if to else "")
+
+
+def _add_commands() -> None:
+    """Every file of flows/commands is a command of its name, or a group of them."""
+    for name in registry.names("flows.commands"):
+        command = registry.load("flows.commands", name).command
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+
+
+_add_commands()
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""``rootstock drift``: do new images still look like what the champion was trained on?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    images: Annotated[
+        Path | None, typer.Argument(metavar="[FOLDER]", help="New images; default: those predict has seen.")
+    ] = None,
+) -> None:
+    """Compare new images with the training images through the champion's eyes. Exit code 1 when it raises an alarm."""
+    given = images.resolve() if images else None
+    root = enter()
+    from flows import monitoring
+    from stages.core.errors import Refused
+
+    found = monitoring.check(root, given)
+    print(found.sentence)
+    if found.unreadable:
+        print(f"{found.unreadable} images could not be read")
+    print(f"report: {root / monitoring.FOLDER / 'index.html'}")
+    if found.alarm:
+        raise Refused(f"drift: {', '.join(found.reasons)}")

@@ -1,0 +1,17 @@
+"""``rootstock notify``: tell people when something happened."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(private: Annotated[bool, typer.Option("--private", help="Allow an address inside the own network.")] = False) -> None:
+    """Call the webhook in ROOTSTOCK_WEBHOOK_URL on promotions, rollbacks, drift and failed runs (a Prefect automation)."""
+    enter()
+    from flows.notifications import EVENTS, notify
+
+    print(f"automation {notify(private)}: {', '.join(sorted(EVENTS))}")

@@ -1,0 +1,22 @@
+"""``rootstock up``: servers that stay."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(worker: Annotated[bool, typer.Option(help="Start a worker for scheduled runs too.")] = True) -> None:
+    """Start the Prefect server, the MLflow server and a worker for this project, on the loopback interface.
+
+    Databases come from PREFECT_SERVER_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI; SQLite in the project by default.
+    """
+    enter()
+    from flows import servers
+
+    for service in servers.up(worker):
+        print(f"{service.name:<8} {service.address or 'takes scheduled runs from the pool ' + servers.POOL}")
+    print("rootstock uses the Prefect server from now on; rootstock down stops everything")

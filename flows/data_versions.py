@@ -1,0 +1,159 @@
+"""Dataset versions: a git tag ``data/NAME`` on a commit whose ``dvc.lock`` holds the hashes of the data.
+
+Tagging commits ``dvc.lock`` and ``params.yaml`` (these two and nothing else) where they differ from HEAD, so that the tag says
+by itself which bytes it means. Any git revision with such a ``dvc.lock`` can be named wherever a version can.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from flows import dvc, run_cache, worktrees
+from flows.dvc import LockEntry
+from flows.factors import WORKDIR
+from stages.core import paths, sources
+from stages.core.errors import ConfigError, DataError
+from stages.core.manifest import Manifest
+from stages.core.params import load_params
+from stages.core.pixels import PixelStore
+
+COMMITTED = ("dvc.lock", "params.yaml")
+PLACES = paths.CACHE / "versions"
+
+
+def tag(root: Path, name: str, message: str) -> str:
+    """Make the data of the workspace version ``name``; returns the tag's commit.
+
+    Raises:
+        ConfigError: the name is taken or no tag name, or the data stages are stale: their outputs are not what the sources are.
+    """
+    reference = f"{worktrees.DATA_TAGS}{name}"
+    if not name or ".." in name or "," in name or name == WORKDIR:
+        raise ConfigError(f"{name!r} cannot name a version: it would read as a list or a range in --data")
+    worktrees.git(root, "check-ref-format", f"refs/tags/{reference}")
+    if name in worktrees.data_tags(root):
+        raise ConfigError(f"dataset version {name!r} exists; versions never change, choose another name")
+    if Path("stages/ingest").is_dir():
+        sources.write_fingerprint(load_params())
+    names = run_cache.data_stages()
+    if stale := [f"{stage} ({', '.join(reasons)})" for stage in names if (reasons := dvc.read_reasons(stage))]:
+        raise ConfigError(f"the data is not what its sources are now: {'; '.join(stale)}: rootstock run --to {names[-1]} first")
+    changed = [path for path in COMMITTED if worktrees.git(root, "status", "--porcelain", "--", path)]
+    if changed:
+        worktrees.git(root, "add", "--", *changed)
+        worktrees.git(root, "commit", "-q", "--only", "-m", f"Data version {name}: {message}", "--", *changed)
+    worktrees.git(root, "tag", "-a", reference, "-m", message)
+    return worktrees.resolve(root, name)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A dataset version with access to its files, wherever the workspace stands."""
+
+    root: Path
+    name: str
+
+    @cached_property
+    def commit(self) -> str:
+        """Its commit; empty for the workspace."""
+        return "" if self.name == WORKDIR else worktrees.resolve(self.root, self.name)
+
+    @cached_property
+    def entries(self) -> dict[str, LockEntry]:
+        """Its ``dvc.lock``."""
+        text = worktrees.read_at(self.root, self.commit, "dvc.lock") if self.commit else _text(self.root / "dvc.lock")
+        return dvc.parse_lock(text)
+
+    def digest(self, path: Path) -> str | None:
+        """The hash of one of its outputs; None where it has no such output."""
+        return next((entry.outputs[str(path)] for entry in self.entries.values() if str(path) in entry.outputs), None)
+
+    def open(self, path: Path) -> Path | None:
+        """A folder or file that shows an output, without copying it; None where the version has none.
+
+        Raises:
+            ConfigError: the bytes are neither in the cache nor at the remote.
+        """
+        digest = self.digest(path)
+        if digest is None:
+            return None
+        place = self.root / PLACES / digest
+        if not _complete(place):
+            _show(digest, place, next(name for name, entry in self.entries.items() if str(path) in entry.outputs), self)
+        return place
+
+    @cached_property
+    def manifest(self) -> Manifest:
+        """The images of the version, with what curation kept where it has been curated."""
+        pool = self.open(paths.POOL)
+        if pool is None:
+            raise ConfigError(f"dataset version {self.name} has no {paths.POOL}: run the pipeline there and tag it again")
+        curated = self.open(paths.CURATED_MANIFEST) or self.open(paths.CURATED_MANIFEST.parent / "")
+        if curated is not None:
+            return Manifest.read(curated if curated.is_file() else curated / paths.CURATED_MANIFEST.name)
+        return Manifest.read(pool / paths.POOL_MANIFEST.name)
+
+    @cached_property
+    def pixels(self) -> PixelStore:
+        """Its pixels, in the order of the manifest."""
+        pool = self.open(paths.POOL)
+        if pool is None:
+            raise DataError(f"dataset version {self.name} has no pixels")
+        return PixelStore.open(pool / paths.POOL_PIXELS.name)
+
+
+def _show(digest: str, place: Path, stage: str, version: Version) -> None:
+    """Links into DVC's cache that look like the output."""
+    with dvc.repository() as repo:
+        cache = repo.cache.local
+
+        def object_of(oid: str) -> Path:
+            return Path(cache.oid_to_path(oid))
+
+        if not object_of(digest).exists():
+            _fetch(repo, stage, version)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not digest.endswith(".dir"):
+            _link(object_of(digest), place)
+            return
+        listed: list[dict[str, Any]] = json.loads(object_of(digest).read_text())
+        if not all(object_of(item["md5"]).exists() for item in listed):
+            _fetch(repo, stage, version)
+        shutil.rmtree(place, ignore_errors=True)
+        for item in listed:
+            target = place / item["relpath"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _link(object_of(item["md5"]), target)
+
+
+def _fetch(repo: Any, stage: str, version: Version) -> None:
+    from dvc.exceptions import DvcException
+
+    try:
+        repo.fetch(targets=[stage], revs=[version.commit] if version.commit else None, workspace=not version.commit)
+    except DvcException as error:
+        words = " ".join(str(error).split())
+        raise ConfigError(f"the data of version {version.name} is neither in DVC's cache nor at its remote: {words}") from None
+
+
+def _link(source: Path, target: Path) -> None:
+    if not source.exists():
+        raise ConfigError(f"{source.name} is neither in DVC's cache nor at its remote: ask whoever made the version to dvc push")
+    target.unlink(missing_ok=True)
+    target.symlink_to(source.resolve())
+
+
+def _complete(place: Path) -> bool:
+    """Whether every link still leads somewhere: the cache may have been cleaned."""
+    if place.is_symlink() or place.is_file():
+        return place.exists()
+    return place.is_dir() and all(file.exists() for file in place.rglob("*"))
+
+
+def _text(path: Path) -> str:
+    return path.read_text() if path.is_file() else ""

@@ -1,0 +1,310 @@
+"""The one adapter to DVC: what is stale and why, what a stage's entry in ``dvc.lock`` says, how a stage is run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from flows.processes import Supervised
+from stages.core import paths
+from stages.core.errors import ConfigError
+from stages.core.io import canonical_json, write_json, write_text
+from stages.core.registry import nearest
+
+CODE_SUFFIXES = (".py",)
+RESTORED = "is cached - skipping run"
+UNCHANGED = "didn't change, skipping"
+BUSY = "it is being blocked by"
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_ONE_AT_A_TIME = threading.Lock()  # DVC's own lock does not guard threads of one process against each other
+
+
+@dataclass(frozen=True)
+class Node:
+    """One stage of ``dvc.yaml``."""
+
+    name: str
+    description: str
+    headline: str | None
+    gpus: int
+    upstream: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The stages in running order, and for each stale one what made it so."""
+
+    nodes: dict[str, Node]
+    reasons: dict[str, list[str]]
+    order: tuple[str, ...] = field(default=())
+
+    def stale(self, name: str) -> bool:
+        """Whether the stage itself has changed; a stage below a stale one may turn out unchanged."""
+        return bool(self.reasons[name])
+
+    def waits_for(self, name: str) -> list[str]:
+        """Stale stages above this one."""
+        return [above for above in self.above(name) if self.stale(above)]
+
+    def above(self, name: str) -> list[str]:
+        """Every stage this one is made from, in running order."""
+        found: set[str] = set()
+        waiting = [name]
+        while waiting:
+            new = set(self.nodes[waiting.pop()].upstream) - found
+            found |= new
+            waiting += new
+        return [stage for stage in self.order if stage in found]
+
+
+@dataclass(frozen=True)
+class LockEntry:
+    """What ``dvc.lock`` says of one stage: its identity, its inputs, its outputs."""
+
+    stage: str
+    command: str
+    dependencies: dict[str, str]
+    outputs: dict[str, str]
+    sizes: dict[str, int]
+    params: dict[str, Any]
+    identity: str
+
+    @classmethod
+    def parse(cls, stage: str, entry: Mapping[str, Any]) -> LockEntry:
+        """Read the entry as DVC writes it."""
+        params = {key: value for values in entry.get("params", {}).values() for key, value in values.items()}
+        items = [*entry.get("deps", []), *entry.get("outs", [])]
+        return cls(
+            stage=stage,
+            command=str(entry.get("cmd", "")),
+            dependencies={item["path"]: item.get("md5", "") for item in entry.get("deps", [])},
+            outputs={item["path"]: item.get("md5", "") for item in entry.get("outs", [])},
+            sizes={item["path"]: int(item.get("size", 0)) for item in items},
+            params=params,
+            identity=hashlib.md5(canonical_json(entry).encode(), usedforsecurity=False).hexdigest(),
+        )
+
+
+@contextmanager
+def repository() -> Iterator[Any]:
+    """A freshly read repository, locked."""
+    from dvc.exceptions import DvcException, NotDvcRepoError
+    from dvc.repo import Repo, lock_repo
+
+    with _ONE_AT_A_TIME:
+        try:
+            with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
+                yield repo
+        except NotDvcRepoError:
+            raise ConfigError(f"{Path.cwd()} has no .dvc directory: run dvc init there") from None
+        except DvcException as error:
+            raise ConfigError(_one_line(error)) from None
+
+
+def _mend_locks(repo: Any) -> None:
+    """Take processes that ended without a word out of DVC's record of who reads and writes what.
+
+    DVC itself takes them out one by one with a warning each, and gives up on a record that a killed writer left half-written.
+    """
+    from dvc.lock import make_lock
+
+    record = Path(repo.tmp_dir) / "rwlock"
+    if not record.is_file():
+        return
+    hardlink = repo.config["core"].get("hardlink_lock", False)
+    with make_lock(f"{record}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink, wait=True):
+        entries = read_holders(record)
+        alive = {
+            "write": {path: holder for path, holder in entries.get("write", {}).items() if _alive(holder)},
+            "read": {path: held for path, holders in entries.get("read", {}).items() if (held := list(filter(_alive, holders)))},
+        }
+        if alive != entries:
+            write_text(record, json.dumps(alive))
+
+
+def read_holders(record: Path) -> dict[str, Any]:
+    """DVC's record of who holds what; empty where a killed writer damaged it."""
+    try:
+        entries: dict[str, Any] = json.loads(record.read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return entries
+
+
+def _alive(holder: Mapping[str, Any]) -> bool:
+    return Path("/proc", str(holder["pid"])).exists()
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def read_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
+    """Read DVC's graph and ask every stage whether it has changed. Nothing is written.
+
+    Raises:
+        ConfigError: ``dvc.yaml`` cannot be read, or ``to`` or ``force`` name no stage.
+    """
+    import networkx
+
+    with repository() as repo:
+        _mend_locks(repo)
+        graph = repo.index.graph
+        order = list(networkx.lexicographical_topological_sort(graph.reverse(), key=lambda stage: stage.addressing))
+        nodes = {stage.addressing: _node(stage, graph) for stage in order}
+        for name in (*force, *([to] if to else [])):
+            if name not in nodes:
+                raise ConfigError(f"there is no stage {name!r} in dvc.yaml; choose from {', '.join(nodes)}")
+        plan = Plan(nodes, {}, tuple(nodes))
+        if to:
+            wanted = {*plan.above(to), to}
+            plan = Plan(
+                {name: node for name, node in nodes.items() if name in wanted}, {}, tuple(n for n in nodes if n in wanted)
+            )
+        stages = {stage.addressing: stage for stage in order}
+        reasons = {name: ["forced"] if name in force else _reasons(stages[name]) for name in plan.order}
+        return Plan(plan.nodes, reasons, plan.order)
+
+
+def check_names(names: Iterable[str], path: Path = Path("dvc.yaml")) -> None:
+    """Refuse a stage that ``dvc.yaml`` does not name, without opening the repository.
+
+    Raises:
+        ConfigError: the name does not exist, or the file cannot be read.
+    """
+    try:
+        known = list(yaml.load(path.read_text(), _LOADER).get("stages", {}))
+    except (yaml.YAMLError, AttributeError):
+        raise ConfigError(f"{path.resolve()} is not valid: expected a mapping with stages") from None
+    for name in names:
+        if name.partition("@")[0] not in known:
+            raise ConfigError(f"there is no stage {name!r} in dvc.yaml; {nearest(name, known)}choose from {', '.join(known)}")
+
+
+def read_reasons(name: str) -> list[str]:
+    """Why one stage is stale now; empty when it is fresh."""
+    with repository() as repo:
+        for stage in repo.index.stages:
+            if stage.addressing == name:
+                return _reasons(stage)
+    raise ConfigError(f"there is no stage {name!r} in dvc.yaml")
+
+
+def read_lock(path: Path = Path("dvc.lock")) -> dict[str, LockEntry]:
+    """The entries of ``dvc.lock`` by stage name; none where the file is missing."""
+    with _ONE_AT_A_TIME:
+        return parse_lock(path.read_text() if path.is_file() else "")
+
+
+def parse_lock(text: str) -> dict[str, LockEntry]:
+    """The entries of the text of a ``dvc.lock``."""
+    document = yaml.load(text, _LOADER) or {}
+    return {name: LockEntry.parse(name, entry) for name, entry in document.get("stages", {}).items()}
+
+
+def run_stage(name: str, events: Path, force: bool = False, environment: Mapping[str, str] | None = None) -> Supervised:
+    """Start one stage in a process group of its own; parallel ones wait for DVC's lock instead of failing."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    settings = {"ROOTSTOCK_EVENTS": str(events.resolve()), "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
+    return Supervised(command, {**settings, **(environment or {})})
+
+
+def remember_code(entry: LockEntry) -> None:
+    """Keep the file hashes behind a code dependency, so that a later plan can name the file that changed."""
+    for path, digest in entry.dependencies.items():
+        if digest.endswith(".dir") and _is_code(path):
+            target = paths.CACHE / "code" / f"{digest}.json"
+            if not target.is_file():
+                write_json(target, _code_hashes(Path(path)))
+
+
+def _node(stage: Any, graph: Any) -> Node:
+    meta = stage.meta or {}
+    return Node(
+        name=stage.addressing,
+        description=stage.desc or "",
+        headline=meta.get("headline"),
+        gpus=int(meta.get("resources", {}).get("gpu", 0)),
+        upstream=tuple(sorted(above.addressing for above in graph.successors(stage))),
+        outputs=tuple(out.def_path for out in stage.outs),
+    )
+
+
+def _reasons(stage: Any) -> list[str]:
+    """One short phrase per cause, the most telling first."""
+    from dvc.dependency.param import ParamsDependency
+
+    if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
+        return ["never ran"]
+    reasons: list[str] = []
+    for dependency in () if stage.frozen else stage.deps:
+        if isinstance(dependency, ParamsDependency):
+            reasons += _changed_params(dependency)
+        elif (state := dependency.status()) and dependency.hash_info:
+            reasons += _changed_path(dependency, state)
+        elif state:
+            reasons.append(f"{dependency.def_path} is a new dependency")
+    if stage.changed_stage() and not stage.frozen:
+        reasons.append("its command changed")
+    for out in stage.outs:
+        for path, state in out.status().items():
+            word = {"deleted": "is missing", "modified": "was changed by hand", "not in cache": "is not in DVC's cache"}.get(
+                state, state
+            )
+            reasons.append(f"{path} {word}")
+    return reasons
+
+
+def _changed_params(dependency: Any) -> list[str]:
+    known = dependency.hash_info.value if dependency.hash_info else {}
+    before, after = _flat(known or {}), _flat(dependency.read_params(flatten=True))
+    changed = []
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            old = json.dumps(before[key]) if key in before else "(new)"
+            new = json.dumps(after[key]) if key in after else "(removed)"
+            changed.append(f"{key} {old} → {new}")
+    return changed
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
+    path = dependency.def_path
+    if "deleted" in state.values():
+        return [f"{path} is missing"]
+    if not _is_code(path):
+        return [f"{path} changed"]
+    recorded = paths.CACHE / "code" / f"{dependency.hash_info.value}.json"
+    if not Path(path).is_dir() or not recorded.is_file():
+        return [f"code: {path}"]
+    before, after = json.loads(recorded.read_text()), _code_hashes(Path(path))
+    files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return [f"code: {name}" for name in files] or [f"code: {path}"]
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(CODE_SUFFIXES) or next(Path(path).rglob("*.py"), None) is not None
+
+
+def _code_hashes(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -1,0 +1,237 @@
+"""What an experiment's numbers say: how much each factor explains, and whether a dataset version is better or just luckier.
+
+Repetitions differ in the seed alone, so their spread is the yardstick ("seed noise"). Numpy and scipy only.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.factors import DATA, show
+from stages.core.io import canonical_json
+
+Array = NDArray[np.float64]
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished cell: its configuration (data and settings, no seed), its seed and its score."""
+
+    configuration: Mapping[str, Any]
+    seed: int
+    score: float
+
+    @property
+    def key(self) -> str:
+        """Equal for repetitions of one configuration."""
+        return canonical_json(self.configuration)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """The pooled spread of repetitions: standard deviation and how many degrees of freedom stand behind it."""
+
+    deviation: float
+    freedom: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over repetitions (and other factors) with its 95 % interval; infinite where nothing was repeated."""
+
+    value: float
+    low: float
+    high: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The comparison of two dataset versions, and the sentence that says it."""
+
+    best: str
+    other: str
+    difference: Estimate
+    real: bool
+    sentence: str
+
+
+def seed_noise(results: Sequence[Result]) -> Noise:
+    """Pooled within-configuration standard deviation; ``freedom`` is 0 when no configuration was repeated."""
+    groups = _groups(results)
+    freedom = sum(len(group) - 1 for group in groups.values())
+    if not freedom:
+        return Noise(math.nan, 0)
+    squares = sum(float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in groups.values())
+    return Noise(math.sqrt(squares / freedom), freedom)
+
+
+def estimate(scores: Sequence[float], noise: Noise) -> Estimate:
+    """Mean of the scores, interval from the pooled seed noise (Student's t)."""
+    return _interval(float(np.mean(scores)), noise.deviation / math.sqrt(len(scores)), noise, len(scores), _student(noise))
+
+
+def variance_shares(results: Sequence[Result]) -> dict[str, float]:
+    """Share of the variance of the scores that each factor, their interactions and the seed explain; the shares add up to 1.
+
+    Factor shares are averages over all orders of entering the factors, which for a full factorial are the classic sums of
+    squares and for a sample or with failed cells is still fair ("Relative Importance for Linear Regression in R: The Package
+    relaimpo", 2006). ``interactions`` is what configurations explain beyond that; ``seed`` is the spread inside configurations.
+    Without repetitions the two cannot be told apart and stand together. All zero when all scores are equal.
+    """
+    scores = np.array([result.score for result in results])
+    keys = varied(results)
+    names = [*keys, *(("interactions", "seed") if seed_noise(results).freedom else ("interactions or seed",))]
+    total = float(((scores - scores.mean()) ** 2).sum())
+    if total <= 1e-24 * max(1.0, float((scores**2).sum())):
+        return dict.fromkeys(names, 0.0)
+    columns = {key: _encode([result.configuration.get(key) for result in results]) for key in keys}
+    explained = {
+        subset: _explained([columns[key] for key in subset], scores)
+        for size in range(len(keys) + 1)
+        for subset in itertools.combinations(keys, size)
+    }
+    shares = {key: _shapley(key, keys, explained) / total for key in keys}
+    within = sum(
+        float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in _groups(results).values()
+    )
+    rest = max(0.0, 1 - within / total - sum(shares.values()))
+    return {**shares, **dict(zip(names[len(keys) :], (rest, within / total), strict=False))}
+
+
+def varied(results: Sequence[Result]) -> list[str]:
+    """Keys with two or more levels among the results, in the order they were given."""
+    keys = dict.fromkeys(key for result in results for key in result.configuration)
+    return [key for key in keys if len({canonical_json(result.configuration.get(key)) for result in results}) > 1]
+
+
+def main_effect(results: Sequence[Result], key: str) -> dict[str, Estimate]:
+    """Mean score at each level of a factor over everything else, with its interval; levels in the order they appear."""
+    noise = seed_noise(results)
+    levels: dict[str, list[float]] = {}
+    for result in results:
+        levels.setdefault(show(result.configuration.get(key)), []).append(result.score)
+    return {level: estimate(scores, noise) for level, scores in levels.items()}
+
+
+def compare(results: Sequence[Result], first: str, second: str, versions: int = 2) -> Estimate:
+    """Score of dataset version ``first`` minus ``second`` over the settings both were run with.
+
+    The interval is Tukey and Kramer's for the comparison of ``versions`` groups, so picking the best of many is paid for; its
+    noise is the seed noise. ``count`` is the number of settings compared; nan when there is none.
+    """
+    noise = seed_noise(results)
+    cells: dict[str, dict[str, list[float]]] = {}
+    for result in results:
+        others = {key: value for key, value in result.configuration.items() if key != DATA}
+        cells.setdefault(canonical_json(others), {}).setdefault(result.configuration[DATA], []).append(result.score)
+    pairs = [(both[first], both[second]) for both in cells.values() if first in both and second in both]
+    if not pairs:
+        return Estimate(math.nan, -math.inf, math.inf, 0)
+    difference = float(np.mean([np.mean(a) - np.mean(b) for a, b in pairs]))
+    error = noise.deviation * math.sqrt(sum(1 / len(a) + 1 / len(b) for a, b in pairs)) / len(pairs)
+    factor = _tukey(max(2, versions), noise.freedom) if noise.freedom else math.nan
+    return _interval(difference, error, noise, len(pairs), factor)
+
+
+@cache
+def _tukey(groups: int, freedom: int) -> float:
+    """How many standard errors the interval of the best of ``groups`` reaches; a third of a second of integration each."""
+    from scipy.stats import studentized_range
+
+    return float(studentized_range.ppf(CONFIDENCE, groups, freedom)) / math.sqrt(2)
+
+
+def verdict(results: Sequence[Result], metric: str, higher_is_better: bool = True) -> Verdict | None:
+    """Which dataset version is best, by how much over the next, and whether that is more than seed noise.
+
+    None when fewer than two versions have results.
+    """
+    versions = list(main_effect(results, DATA))
+    if len(versions) < 2:
+        return None
+    sign = 1 if higher_is_better else -1
+    ranked = sorted(versions, key=lambda version: -sign * _rank(results, version, versions))
+    best, other = ranked[:2]
+    difference = compare(results, best, other, len(versions))
+    real = difference.low > 0 or difference.high < 0
+    return Verdict(best, other, difference, real, _sentence(best, other, difference, real, metric, len(versions)))
+
+
+def _sentence(best: str, other: str, difference: Estimate, real: bool, metric: str, versions: int) -> str:
+    if not difference.count:
+        return f"Dataset versions {best} and {other} have no finished settings in common, so nothing can be said about {metric}."
+    size = f"{abs(difference.value):.4g} {'higher' if difference.value > 0 else 'lower'} {metric} than {other}"
+    if math.isinf(difference.low):
+        return (
+            f"Dataset version {best} has {size}, but no cell was repeated: --seeds 3 tells whether that is more than seed noise."
+        )
+    interval = f"95 % interval {difference.low:+.4g} to {difference.high:+.4g}"
+    among = f", best of {versions}" if versions > 2 else ""
+    if real:
+        return f"Dataset version {best} is better{among}: {size} ({interval}), which is more than seed noise."
+    none = f"No difference between dataset versions {best} and {other}{among}"
+    return f"{none}: {best} has {size} ({interval}), which seed noise can explain."
+
+
+def _rank(results: Sequence[Result], version: str, versions: Sequence[str]) -> float:
+    """Mean difference to the other versions over shared settings, so that a failed cell does not tilt the order."""
+    gaps = [compare(results, version, other).value for other in versions if other != version]
+    known = [gap for gap in gaps if not math.isnan(gap)]
+    return float(np.mean(known)) if known else -math.inf
+
+
+def _groups(results: Sequence[Result]) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for result in results:
+        groups.setdefault(result.key, []).append(result.score)
+    return groups
+
+
+def _student(noise: Noise) -> float:
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, noise.freedom)) if noise.freedom else math.nan
+
+
+def _interval(value: float, error: float, noise: Noise, count: int, factor: float) -> Estimate:
+    if not noise.freedom:
+        return Estimate(value, -math.inf, math.inf, count)
+    return Estimate(value, value - factor * error, value + factor * error, count)
+
+
+def _encode(values: Sequence[Any]) -> Array:
+    """One column per level but the first; many numeric levels become a straight line and a parabola. (n, columns)."""
+    levels = list(dict.fromkeys(canonical_json(value) for value in values))
+    if len(levels) > 8 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        ranks = np.array([sorted(set(values)).index(value) for value in values], dtype=np.float64)
+        ranks = ranks / ranks.max() - 0.5
+        return np.stack([ranks, ranks**2], axis=1)
+    return np.array([[float(canonical_json(value) == level) for level in levels[1:]] for value in values])
+
+
+def _explained(columns: Sequence[Array], scores: Array) -> float:
+    """Sum of squares explained by an intercept and the columns, over the intercept alone."""
+    design = np.concatenate([np.ones((len(scores), 1)), *columns], axis=1)
+    fitted = design @ np.linalg.lstsq(design, scores, rcond=None)[0]
+    return float(((fitted - scores.mean()) ** 2).sum())
+
+
+def _shapley(key: str, keys: Sequence[str], explained: Mapping[tuple[str, ...], float]) -> float:
+    """Mean gain from adding ``key``, over all orders of the factors."""
+    others, gain = [name for name in keys if name != key], 0.0
+    for size in range(len(others) + 1):
+        weight = 1 / (len(keys) * math.comb(len(others), size))
+        for subset in itertools.combinations(others, size):
+            with_key = tuple(name for name in keys if name in subset or name == key)
+            gain += weight * (explained[with_key] - explained[subset])
+    return gain

@@ -1,0 +1,173 @@
+"""What gates look at: the candidate, the champion, and how both answered the same test images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows import lineage
+from flows.lineage import Chain
+from flows.versions import EMBEDDINGS, PREDICTIONS, Version
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+APPROVED = "rootstock.approved_by"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a gate found. ``passed`` is None where there is nothing to compare with."""
+
+    passed: bool | None
+    value: str
+    threshold: str = ""
+    interval: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The candidate, the champion it would replace (None for the first), and how many resamples a comparison takes."""
+
+    candidate: Version
+    champion: Version | None
+    resamples: int
+    seed: int = 0
+
+    @cached_property
+    def chain(self) -> Chain:
+        """What the candidate was made from."""
+        return lineage.trace(self.candidate)
+
+    @cached_property
+    def answers(self) -> Answers | None:
+        """The candidate's answers on the test images."""
+        return answers(self.candidate)
+
+    @cached_property
+    def champions_answers(self) -> Answers | None:
+        """The champion's answers on the test images it was evaluated on."""
+        return answers(self.champion) if self.champion else None
+
+    @cached_property
+    def pairs(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
+        """Correctness of candidate and champion on the same test images; None where the images differ."""
+        ours, theirs = self.answers, self.champions_answers
+        if ours is None or theirs is None or not ours.same_images(theirs):
+            return None
+        return ours.correct, theirs.in_order_of(ours).correct
+
+    @cached_property
+    def champions_chain(self) -> Chain | None:
+        """What the champion was made from."""
+        return lineage.trace(self.champion) if self.champion else None
+
+    def embeddings(self, version: Version) -> tuple[NDArray[Any], NDArray[np.float32]] | None:
+        """Image ids ``(N,)``, sorted, and the embeddings ``(N, D)`` the evaluation of a version kept."""
+        import pandas as pd
+
+        file = version.evaluation_file(EMBEDDINGS)
+        if file is None:
+            return None
+        table = pd.read_parquet(file).drop_duplicates("id").sort_values("id")
+        column = next(name for name in table.columns if name != "id")
+        return np.asarray(table["id"].astype(str), dtype=object), np.stack(table[column].to_list()).astype(np.float32)
+
+    def no_answers(self, threshold: float) -> Verdict:
+        """The verdict of a gate that needs predictions where none were kept."""
+        reason = "no predictions were logged for it: rootstock run --force evaluate"
+        return Verdict(False, "unknown", f"{threshold:.4g}", reason=reason)
+
+    def no_comparison(self, threshold: str) -> Verdict:
+        """The verdict of a gate that compares where the two were not asked the same."""
+        reason = (
+            "the champion was evaluated on other test images, or its answers are gone: re-evaluate it or switch this gate off"
+        )
+        return Verdict(False, "no comparison", threshold, reason=reason)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One row per test image."""
+
+    table: pd.DataFrame
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Probabilities ``(N, K)``, a column per class in sorted order."""
+        return np.stack(self.table["probabilities"].to_list()).astype(np.float64)
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Index of the true class of each image, ``(N,)``."""
+        classes = sorted({*self.labels, *self.table["predicted"].astype(str)})
+        return np.searchsorted(np.array(classes, dtype=object), self.labels).astype(np.int64)
+
+    @property
+    def groups(self) -> NDArray[Any] | None:
+        """The group of each image, ``(N,)``; None where the manifest names fewer than two."""
+        found = self.table.get("group")
+        return None if found is None or found.nunique() < 2 else np.asarray(found.astype(str), dtype=object)
+
+    @property
+    def corrupted(self) -> NDArray[np.float64] | None:
+        """Correctness ``(N, C)`` on each corrupted copy of the images; None where none was tried."""
+        names = [name for name in self.table.columns if name.startswith("predicted_")]
+        if not names:
+            return None
+        return np.stack([np.asarray(self.table[name].astype(str) == self.labels, dtype=np.float64) for name in names], axis=1)
+
+    def labels_of(self, ids: NDArray[Any]) -> NDArray[Any]:
+        """The labels of these images, ``(N,)``."""
+        known = dict(zip(self.table["id"].astype(str), self.labels, strict=True))
+        return np.array([known[name] for name in ids], dtype=object)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each answer is right, ``(N,)``."""
+        return np.asarray(self.table["predicted"].astype(str) == self.table["label"].astype(str))
+
+    @property
+    def labels(self) -> NDArray[Any]:
+        """The true label of each image, ``(N,)``."""
+        return np.asarray(self.table["label"].astype(str), dtype=object)
+
+    def same_images(self, other: Answers) -> bool:
+        """Whether both were asked the same images with the same labels."""
+        columns = ["id", "label"]
+        first, second = (side.table[columns].astype(str).sort_values(columns).to_numpy() for side in (self, other))
+        return first.shape == second.shape and bool((first == second).all())
+
+    def in_order_of(self, other: Answers) -> Answers:
+        """These answers in the other's order of images; equal images count as many times as they occur."""
+        mine, theirs = (side.table["id"].astype(str).to_numpy() for side in (self, other))
+        order = np.empty(len(mine), dtype=np.int64)
+        order[np.argsort(theirs, kind="stable")] = np.argsort(mine, kind="stable")
+        return Answers(self.table.iloc[order].reset_index(drop=True))
+
+
+def answers(version: Version) -> Answers | None:
+    """The answers logged by the evaluation of a version."""
+    import pandas as pd
+
+    file = version.evaluation_file(PREDICTIONS)
+    return Answers(pd.read_parquet(file)) if file else None
+
+
+def worst(correct: NDArray[np.bool_], parts: NDArray[Any], kind: str, threshold: float) -> Verdict:
+    """The verdict on the class or group that does worst."""
+    from stages.core.statistics import wilson_interval
+
+    shares = {name: correct[parts == name] for name in sorted(set(parts))}
+    name = min(shares, key=lambda part: float(shares[part].mean()))
+    found = wilson_interval(int(shares[name].sum()), len(shares[name]))
+    reason = f"{kind} {name}, {len(shares[name])} images"
+    return Verdict(
+        found.value >= threshold, f"{found.value:.4f}", f"{threshold:.4g}", f"{found.low:.4f} … {found.high:.4f}", reason
+    )

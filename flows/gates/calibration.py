@@ -1,0 +1,16 @@
+"""Expected calibration error is at most the threshold: what it is sure of is right as often as it says."""
+
+from __future__ import annotations
+
+from flows.evidence import Evidence, Verdict
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """Mean gap between confidence and accuracy over 15 bins of the test answers."""
+    from stages.core.statistics import calibration_error
+
+    if evidence.answers is None:
+        return evidence.no_answers(threshold)
+    found = calibration_error(evidence.answers.probabilities, evidence.answers.truth)
+    reason = "" if found <= threshold else f"{found - threshold:.4f} above the ceiling"
+    return Verdict(found <= threshold, f"{found:.4f}", f"≤ {threshold:.4g}", reason=reason)

@@ -1,0 +1,19 @@
+"""Not worse than the champion on the same test images, by more than the threshold (paired bootstrap)."""
+
+from __future__ import annotations
+
+from flows.evidence import Evidence, Verdict
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """Non-inferiority: the lower end of the interval of the difference in accuracy stays above minus the margin."""
+    from stages.core.statistics import paired_bootstrap
+
+    if evidence.champion is None:
+        return Verdict(None, "first version", f"-{threshold:.4g}", reason="there is no champion to compare with")
+    if evidence.pairs is None:
+        return evidence.no_comparison(f"> -{threshold:.4g}")
+    found = paired_bootstrap(*evidence.pairs, resamples=evidence.resamples, seed=evidence.seed)
+    passed = found.low >= -threshold
+    reason = "" if passed else f"it may be worse by {-found.low:.4f}; {threshold:.4g} is allowed"
+    return Verdict(passed, f"{found.value:+.4f}", f"> -{threshold:.4g}", f"{found.low:+.4f} … {found.high:+.4f}", reason)

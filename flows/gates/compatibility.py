@@ -1,0 +1,42 @@
+"""New queries find their like in the champion's index: the old gallery need not be embedded again."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.evidence import Evidence, Verdict
+
+Vectors = NDArray[np.float32]
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """Nearest-neighbour accuracy of new queries in the old gallery, as a share of what old queries reach there.
+
+    "Towards Backward-Compatible Representation Learning" (2020).
+    """
+    if evidence.champion is None:
+        return Verdict(None, "first version", f"{threshold:.4g}", reason="there is no champion to compare with")
+    new, old = evidence.embeddings(evidence.candidate), evidence.embeddings(evidence.champion)
+    if new is None or old is None or not np.array_equal(new[0], old[0]):
+        return evidence.no_comparison(f"{threshold:.4g}")
+    if new[1].shape != old[1].shape:
+        reason = f"{new[1].shape[1]} dimensions against the champion's {old[1].shape[1]}: the index must be rebuilt"
+        return Verdict(False, "incompatible", f"{threshold:.4g}", reason=reason)
+    assert evidence.answers is not None
+    labels = evidence.answers.labels_of(new[0])
+    across, within = (nearest_accuracy(queries, old[1], labels) for queries in (new[1], old[1]))
+    share = across / within if within else 0.0
+    reason = "" if share >= threshold else "the champion's index must be rebuilt"
+    return Verdict(share >= threshold, f"{share:.4f}", f"{threshold:.4g}", f"{across:.4f} of {within:.4f}", reason)
+
+
+def nearest_accuracy(queries: Vectors, gallery: Vectors, labels: NDArray[np.object_]) -> float:
+    """How often the most similar other image has the query's label; ``(N, D)`` each, row i of both being image i."""
+    similarity = _unit(queries) @ _unit(gallery).T
+    np.fill_diagonal(similarity, -np.inf)
+    return float((labels[similarity.argmax(axis=1)] == labels).mean())
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)

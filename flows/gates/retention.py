@@ -1,0 +1,21 @@
+"""Of the test images the champion gets right, the candidate still gets at least this share right."""
+
+from __future__ import annotations
+
+from flows.evidence import Evidence, Verdict
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """What users have come to rely on is not traded for gains elsewhere."""
+    from stages.core.statistics import wilson_interval
+
+    if evidence.champion is None:
+        return Verdict(None, "first version", f"{threshold:.4g}", reason="there is no champion to compare with")
+    if evidence.pairs is None:
+        return evidence.no_comparison(f"{threshold:.4g}")
+    ours, theirs = evidence.pairs
+    found = wilson_interval(int((ours & theirs).sum()), int(theirs.sum()))
+    reason = "" if found.value >= threshold else f"{int((~ours & theirs).sum())} images the champion knows are lost"
+    return Verdict(
+        found.value >= threshold, f"{found.value:.4f}", f"{threshold:.4g}", f"{found.low:.4f} … {found.high:.4f}", reason
+    )

@@ -1,0 +1,12 @@
+"""The class it knows least is right at least this often."""
+
+from __future__ import annotations
+
+from flows.evidence import Evidence, Verdict, worst
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """The share right of the worst class, with its Wilson interval."""
+    if evidence.answers is None:
+        return evidence.no_answers(threshold)
+    return worst(evidence.answers.correct, evidence.answers.labels, "class", threshold)

@@ -1,0 +1,214 @@
+"""Do new images look like what the champion was trained on? Drift tests on its features, images unlike any seen, an alarm.
+
+New images are a folder, or by default the ones ``rootstock predict`` has logged. Above the thresholds of ``params.yaml`` the
+event ``rootstock.drift`` is emitted, which a Prefect automation can act on, and with ``monitor.retrain`` the pipeline runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core import paths
+from stages.core.drift import Drift, detect_drift
+from stages.core.errors import ConfigError, DataError
+from stages.core.io import write_json, write_text
+from stages.core.params import Monitor, Params, load_params
+from stages.core.random import numpy_generator
+
+Array = NDArray[np.float32]
+EVENT = "rootstock.drift"
+UNLIKE = 0.99
+"""An image is unknown when its distance to the nearest training image is beyond this share of the training images' own."""
+FOLDER = paths.REPORTS / "drift"
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found, and what it says."""
+
+    drift: Drift
+    unknown: float
+    unreadable: int
+    champion: str
+    alarm: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """For people and for the state of the Prefect run."""
+        word = f"ALARM ({', '.join(self.reasons)})" if self.alarm else "quiet"
+        return f"{word}: {self.drift.sentence}; {100 * self.unknown:.1f} % unlike anything in training; {self.champion}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "alarm": self.alarm,
+            "reasons": list(self.reasons),
+            "champion": self.champion,
+            "drift": self.drift.as_dict(),
+            "unknown": self.unknown,
+            "unreadable": self.unreadable,
+            "sentence": self.sentence,
+        }
+
+
+def check(root: Path, images: Path | None) -> Check:
+    """Compare new images with the training images through the champion's eyes; report, emit, and retrain as configured.
+
+    Raises:
+        ConfigError: there is no champion, or nothing to look at.
+    """
+    from flows import versions
+    from flows.tracking import Store
+
+    params = load_params()
+    champion = versions.resolve(Store.open(), f"{versions.CLASSIFIER}@{versions.CHAMPION}")
+    new, unreadable = features_of_files(champion.folder, files(images, root), params)
+    reference = training_features(champion.folder, params)
+    found = judge(reference, new, params.monitor, params.seed, f"{champion.name} version {champion.number}", unreadable)
+    report(found, root)
+    announce(found, champion.number)
+    if found.alarm and params.monitor.retrain:
+        from flows.pipeline import Request, run_pipeline
+
+        run_pipeline(Request())
+    return found
+
+
+def judge(reference: Array, new: Array, monitor: Monitor, seed: int, champion: str, unreadable: int = 0) -> Check:
+    """The decision, from features (n, D) of training images and (m, D) of new ones. The first half of the alarm budget is the
+    drift tests'; the share of unknown images is a threshold of its own, tested against chance with the other half."""
+    from scipy.stats import binomtest
+
+    drift = detect_drift(
+        reference,
+        new,
+        alpha=monitor.alpha / 2,
+        threshold=monitor.threshold,
+        seed=seed,
+        neighbours=monitor.neighbours,
+        sample=monitor.max_images,
+    )
+    strange = unknown(reference, new, seed)
+    beyond = binomtest(int(strange.sum()), len(strange), monitor.max_unknown, alternative="greater").pvalue <= monitor.alpha / 2
+    reasons = (*(["drift"] if drift.drifted else []), *(["unknown images"] if beyond else []))
+    return Check(drift, float(strange.mean()), unreadable, champion, bool(reasons), reasons)
+
+
+def unknown(reference: Array, new: Array, seed: int) -> NDArray[np.bool_]:
+    """Which new images (m,) are farther from every training image than 99 % of held-out training images are."""
+    from sklearn.neighbors import NearestNeighbors
+
+    scale = np.where(reference.std(axis=0) > 0, reference.std(axis=0), 1.0)
+    order = numpy_generator(seed, "unknown", len(reference)).permutation(len(reference))
+    held, kept = reference[order[: len(order) // 2]] / scale, reference[order[len(order) // 2 :]] / scale
+    finder = NearestNeighbors(n_neighbors=1).fit(kept)
+    limit = np.quantile(finder.kneighbors(held)[0][:, 0], UNLIKE)
+    return np.asarray(finder.kneighbors(new / scale)[0][:, 0] > limit)
+
+
+def files(images: Path | None, root: Path) -> list[Path]:
+    """The images of a folder, or the ones ``rootstock predict`` was asked about that still exist.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    from flows.prediction import LOG, find_images
+
+    if images is not None:
+        return find_images([images])
+    if not (root / LOG).is_file():
+        raise ConfigError("no image has been predicted yet: name a folder of new images")
+    named = [Path(json.loads(line)["image"]) for line in (root / LOG).read_text().splitlines() if line.strip()]
+    found = [path for path in dict.fromkeys(named) if path.is_file()]
+    if not found:
+        raise ConfigError("none of the images predicted so far exist any more: name a folder of new images")
+    return found
+
+
+def training_features(folder: Path, params: Params) -> Array:
+    """Features (n, D) of training images of the workspace, drawn down to ``monitor.max_images``, copies left out."""
+    from stages.core.manifest import Manifest
+    from stages.core.pixels import PixelStore
+
+    manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
+    rows = manifest.pretraining_rows()
+    rows = rows[~manifest.frame.loc[rows, "id"].duplicated().to_numpy(bool)]
+    if len(rows) > params.monitor.max_images:
+        rows = np.sort(numpy_generator(params.seed, "monitor").choice(rows, params.monitor.max_images, replace=False))
+    return _encode(folder, store.gather(rows))
+
+
+def features_of_files(folder: Path, images: Sequence[Path], params: Params) -> tuple[Array, int]:
+    """Features (m, D) of image files, read as the pipeline reads them, and how many could not be read."""
+    from stages.core.images import Unreadable, decode, resize
+    from stages.core.model import load_classifier
+
+    if len(images) > params.monitor.max_images:
+        images = [
+            images[i]
+            for i in numpy_generator(params.seed, "monitor files").choice(len(images), params.monitor.max_images, replace=False)
+        ]
+    preprocess = load_classifier(_weights(folder)).preprocess
+    pixels, unreadable = [], 0
+    for image in images:
+        try:
+            decoded = decode(image, preprocess.channels, params.ingest.max_pixels)
+            pixels.append(resize(decoded, preprocess.size, preprocess.interpolation).transpose(2, 0, 1))
+        except Unreadable:
+            unreadable += 1
+    if not pixels:
+        raise DataError(f"none of the {len(images)} new images can be read")
+    import torch
+
+    return _encode(folder, torch.from_numpy(np.stack(pixels))), unreadable
+
+
+def _weights(folder: Path) -> Path:
+    """The model's own directory inside the registered package."""
+    return next(path.parent for path in sorted(folder.rglob("weights.safetensors")))
+
+
+def _encode(folder: Path, images: Any) -> Array:
+    """The champion's features, from the layer below its head."""
+    from stages.core.model import load_classifier
+
+    encoder = load_classifier(_weights(folder)).encoder
+    parts = [encoder.encode(images[start : start + 512]).numpy() for start in range(0, len(images), 512)]
+    return np.concatenate(parts).astype(np.float32)
+
+
+def report(found: Check, root: Path) -> Path:
+    """``reports/drift``: the numbers, and a page."""
+    write_json(root / FOLDER / "drift.json", found.as_dict())
+    rows = "".join(
+        f"<tr><td>feature {f.feature}</td><td>{f.distance:.3f}</td><td>{f.p_value:.2g}</td></tr>"
+        for f in found.drift.features[:20]
+    )
+    page = (
+        '<!doctype html><meta charset="utf-8"><title>Drift</title><style>'
+        "body{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto}td,th{padding:.2rem .8rem;text-align:left}</style>"
+        f"<h1>{'Alarm' if found.alarm else 'Quiet'}</h1><p>{found.sentence}</p>"
+        f"<table><tr><th>feature</th><th>distance</th><th>p, corrected</th></tr>{rows}</table>"
+    )
+    write_text(root / FOLDER / "index.html", page)
+    return root / FOLDER / "index.html"
+
+
+def announce(found: Check, version: str) -> None:
+    """The event, where a Prefect server listens; a quiet check emits one too, so that silence can be noticed."""
+    import os
+
+    if os.environ.get("PREFECT_API_URL"):
+        from prefect.events import emit_event
+
+        payload = {"sentence": found.sentence, "unknown": found.unknown, "alarm": found.alarm}
+        resource = {"prefect.resource.id": "rootstock.champion", "rootstock.version": version}
+        emit_event(EVENT if found.alarm else f"{EVENT}.quiet", resource=resource, payload=payload)

@@ -1,0 +1,260 @@
+"""The pipeline as a Prefect flow: its tasks are the stages that DVC's own graph names."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State, TaskRun
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
+from prefect.states import Completed
+from prefect.task_runners import ThreadPoolTaskRunner
+from prefect.tasks import Task
+
+from flows import dvc, environment, promotion, summary
+from flows.dvc import Plan
+from flows.execution import PipelineRun, StageDied
+from flows.live import LiveView
+from flows.promotion import Promotion
+from flows.server import prefect_server
+from flows.tracking import Store
+from stages.core import paths, sources
+from stages.core.errors import Refused, RootstockError, StageFailed
+from stages.core.params import Params, load_params
+
+GPU = "rootstock-gpu"
+SIDE_BY_SIDE = 4
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one pipeline run is asked for."""
+
+    to: str | None = None
+    force: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    run: PipelineRun
+    promotion: Promotion | None
+
+
+class Preparation:
+    """Plan and store, made while the server starts."""
+
+    def __init__(self, request: Request) -> None:
+        pool = ThreadPoolExecutor(2)
+        self.params: Params = load_params()
+        self._plan: Future[Plan] = pool.submit(_plan, request, self.params)
+        self._store: Future[Store] = pool.submit(Store.open)
+        pool.shutdown(wait=False)
+
+    def plan(self) -> Plan:
+        """The plan; raises what planning raised."""
+        return self._plan.result()
+
+    def store(self) -> Store:
+        """The open store; raises what opening raised."""
+        return self._store.result()
+
+
+_PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)
+_RESULT: ContextVar[dict[str, Result]] = ContextVar("result")
+
+
+def run_pipeline(request: Request) -> Result:
+    """Run the flow once, against the server at ``PREFECT_API_URL`` or a temporary one. Errors of stages are in the result.
+
+    Raises:
+        ConfigError: the configuration, the store or the server cannot be used; nothing was run.
+    """
+    box: dict[str, Result] = {}
+    with _terminable(), prefect_server() as server:
+        prepared = Preparation(request)
+        prepared.plan()
+        prepared.store()
+        server.wait()
+        prepared_token, box_token = _PREPARED.set(prepared), _RESULT.set(box)
+        try:
+            pipeline(request.to, list(request.force), list(request.overrides), return_state=True)
+        finally:
+            _PREPARED.reset(prepared_token)
+            _RESULT.reset(box_token)
+            _drain_logs()
+    if "result" not in box:
+        raise StageFailed(
+            "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"
+        )
+    return box["result"]
+
+
+RUNNER: Any = ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE)
+
+
+@flow(name="rootstock", task_runner=RUNNER, validate_parameters=False)
+def pipeline(to: str | None = None, force: list[str] | None = None, overrides: list[str] | None = None) -> None:
+    """Bring every stage up to date, in the order of DVC's graph and side by side where it allows; then promote the model.
+
+    A stage that is fresh ends in the state ``Cached``; one that a signal ended is tried again; one that said no is not, and
+    nothing below it runs.
+    """
+    environment.enter(environment.find_root())
+    request = Request(to, tuple(force or ()), tuple(overrides or ()))
+    prepared = _PREPARED.get() or Preparation(request)
+    run = PipelineRun.start(prepared.plan(), prepared.store(), frozenset(request.force), _facts(request))
+    box = _RESULT.get({})
+    promoted = None
+    try:
+        _limit_gpu(run.plan)
+        stages = _submit_stages(run)
+        wait(list(stages.values()))
+        promoted = _promote(run, prepared.params, list(stages.values())) if to is None and run.failure is None else None
+        box["result"] = Result(run, promoted)
+    except BaseException:
+        run.cancelled.set()
+        raise
+    finally:
+        run.end()
+        box.setdefault("result", Result(run, None))
+    summary.publish(run, promoted)
+    if run.failure is not None:
+        raise run.failure
+    if promoted is not None and promoted.refused:
+        raise Refused(promoted.verdict)
+
+
+def _submit_stages(run: PipelineRun) -> dict[str, PrefectFuture[Any]]:
+    """One task per stage, waiting for the stages above it: Prefect's graph is DVC's graph."""
+    futures: dict[str, PrefectFuture[Any]] = {}
+    for name in run.plan.order:
+        node = run.plan.nodes[name]
+        above = [futures[stage] for stage in node.upstream if stage in futures]
+        named: Task[Any, Any] = bring_up_to_date.with_options(name=name, task_run_name=name, description=node.description)
+        futures[name] = named.submit(run, name, wait_for=above)
+    return futures
+
+
+def _only_if_it_died(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
+    """Try again after a signal, never after a no."""
+    return isinstance(state.result(raise_on_failure=False), StageDied)
+
+
+@task(cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[1, 5], retry_condition_fn=_only_if_it_died, persist_result=False)
+def bring_up_to_date(run: PipelineRun, name: str) -> State[None] | None:
+    """Run one stage through DVC, or say that it is cached."""
+    logger = get_run_logger()
+
+    def say(line: str) -> None:
+        logger.info(line)
+        summary.console(name, line)
+
+    view = LiveView(name)
+    run.forget_failure(name)
+    with _gpu(run.plan.nodes[name].gpus):
+        outcome = run.bring_up_to_date(name, say, logger.info, view.see)
+    if outcome.state == "ran":
+        view.show(paths.reports(name))
+        return None
+    say(outcome.state + (f"  {outcome.headline}" if outcome.headline else ""))
+    return Completed(name="Cached", message=f"dvc.lock matches; made by run {outcome.run}")
+
+
+@task(name="promote", task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
+def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[None] | None:
+    """Register the fine-tuned model and let its gates decide on the alias ``champion``."""
+    logger = get_run_logger()
+
+    def say(line: str) -> None:
+        logger.info(line)
+        summary.console("promote", line)
+
+    result = promotion.promote(run.store, params.promote, say, made_by=run.made_by)
+    box.append(result)
+    if result.refused:
+        raise Refused(result.verdict)
+    return Completed(name="Cached", message=result.verdict) if not result.moved else None
+
+
+def _promote(run: PipelineRun, params: Params, after: list[PrefectFuture[Any]]) -> Promotion | None:
+    """The promotion task, where the graph makes a classifier. A gate that says no is an answer; any other error is the run's."""
+    if not promotion.has_classifier(run.plan):
+        return None
+    box: list[Promotion] = []
+    asked: Task[Any, Any] = promote
+    future = asked.submit(run, params, box, wait_for=after)
+    error = future.result(raise_on_failure=False)
+    if isinstance(error, RootstockError) and not box:
+        run.failure = error
+    elif isinstance(error, BaseException) and not box:
+        run.failure = StageFailed(f"promote: {type(error).__name__}: {error}")
+    return box[0] if box else None
+
+
+def _plan(request: Request, params: Params) -> Plan:
+    sources.write_fingerprint(params)
+    return dvc.read_plan(request.force, request.to)
+
+
+def _facts(request: Request) -> dict[str, str]:
+    facts = {"prefect.flow_run_id": str(flow_run.get_id() or ""), "prefect.flow_run": str(flow_run.get_name() or "")}
+    if request.overrides:
+        facts["rootstock.set"] = " ".join(request.overrides)
+    return facts
+
+
+def _limit_gpu(plan: Plan) -> None:
+    """Declare how many stages may hold a GPU at once, where there is one and a stage asks for it."""
+    count = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    if count and any(node.gpus for node in plan.nodes.values()):
+        from prefect.client.orchestration import get_client
+
+        get_client(sync_client=True).upsert_global_concurrency_limit_by_name(GPU, count)
+
+
+@contextmanager
+def _gpu(wanted: int) -> Iterator[None]:
+    if wanted and any(Path("/dev").glob("nvidia[0-9]*")):
+        from prefect.concurrency.sync import concurrency
+
+        with concurrency(GPU, occupy=wanted, strict=True):
+            yield
+    else:
+        yield
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the run as Ctrl-C does: stages get the time to write their checkpoint."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _drain_logs() -> None:
+    """Hand the last lines to the server before it goes."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    for service in (APILogWorker, EventsWorker):
+        service.drain_all(timeout=10, at_exit=False)

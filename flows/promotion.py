@@ -1,0 +1,247 @@
+"""From trained to champion: register, let the gates decide, move the names in an order that no crash can break."""
+
+from __future__ import annotations
+
+import getpass
+import importlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flows import dvc, versions
+from flows.dvc import LockEntry, Plan
+from flows.environment import git
+from flows.evidence import APPROVED, Evidence, Verdict
+from flows.tracking import Store
+from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS, Version
+from stages.core import paths, registry
+from stages.core.errors import ConfigError, Refused
+from stages.core.io import write_json
+from stages.core.params import Promote
+
+GATES = "flows.gates"
+GATE_TABLE = "rootstock.gates"
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """What promotion came to: the version, what every gate said, and whether the alias moved."""
+
+    version: Version
+    champion: Version | None
+    verdicts: dict[str, Verdict]
+    moved: bool
+    verdict: str
+
+    @property
+    def refused(self) -> bool:
+        """Whether a gate said no."""
+        return any(verdict.passed is False for verdict in self.verdicts.values())
+
+    def rows(self) -> list[dict[str, str]]:
+        """The gate table."""
+        return [{"gate": name, "verdict": word(found), **_text(found)} for name, found in self.verdicts.items()]
+
+
+def has_classifier(plan: Plan) -> bool:
+    """Whether the graph makes what is promoted."""
+    return any(str(paths.FINETUNED) in node.outputs for node in plan.nodes.values())
+
+
+def check_gates(settings: Promote) -> None:
+    """Refuse a gate that does not exist."""
+    for name in settings.gates:
+        registry.check(GATES, name, key="promote.gates")
+
+
+def promote(
+    store: Store,
+    settings: Promote,
+    say: Say,
+    made_by: Mapping[str, str],
+    dry_run: bool = False,
+    why: str = "",
+    approved_by: str = "",
+) -> Promotion:
+    """Register the classifier of the workspace if it is new, and make it champion if every gate agrees.
+
+    Args:
+        made_by: output path → the MLflow run that made it.
+
+    Raises:
+        ConfigError: there is no classifier in ``dvc.lock``.
+        Refused: another promotion moved the champion while the gates were computed.
+    """
+    check_gates(settings)
+    candidate = _register(store, made_by)
+    if approved_by:
+        candidate.tag({APPROVED: approved_by, "rootstock.approved_at": _now()})
+    champion = versions.by_alias(store, CHAMPION)
+    if champion is not None and champion.number == candidate.number:
+        _no_longer_candidate(candidate)
+        return Promotion(candidate, champion, {}, False, f"version {candidate.number} is champion already")
+    if not dry_run:
+        store.client.set_registered_model_alias(CLASSIFIER, CANDIDATE, candidate.number)
+    verdicts = judge(Evidence(candidate, champion, settings.resamples), settings)
+    for name, found in verdicts.items():
+        say(f"{word(found):<4} {name:<12} {found.value}  {found.interval}  {found.reason}".rstrip())
+    refused = [name for name, found in verdicts.items() if found.passed is False]
+    _keep_table(candidate, verdicts)
+    if refused:
+        stays = f"version {champion.number} stays champion" if champion else "there is no champion"
+        return Promotion(
+            candidate, champion, verdicts, False, f"version {candidate.number} refused by {', '.join(refused)}; {stays}"
+        )
+    if dry_run:
+        return Promotion(candidate, champion, verdicts, False, f"version {candidate.number} would become champion")
+    move(candidate, champion, {"rootstock.promoted_why": why or "all gates passed", **_comparison(verdicts)})
+    replaced = f", replacing version {champion.number}" if champion else ""
+    done = versions.get(store, CLASSIFIER, candidate.number)
+    return Promotion(done, champion, verdicts, True, f"version {candidate.number} is champion{replaced}")
+
+
+def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Version]:
+    """Make ``previous`` (or version ``to``) champion again; returns the new and the old champion.
+
+    Raises:
+        ConfigError: nothing to go back to.
+    """
+    champion = versions.by_alias(store, CHAMPION)
+    target = versions.get(store, CLASSIFIER, to) if to else versions.by_alias(store, PREVIOUS)
+    if target is None or champion is None:
+        raise ConfigError(f"{CLASSIFIER} has no {PREVIOUS if champion else CHAMPION}: there is nothing to roll back to")
+    if target.number == champion.number:
+        raise ConfigError(f"version {target.number} is champion already: name another with --to")
+    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"})
+    champion.tag({"rootstock.rolled_back_why": why, "rootstock.rolled_back_at": _now()})
+    return versions.get(store, CLASSIFIER, target.number), champion
+
+
+def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:
+    """Ask every gate that is on, in the order of params.yaml."""
+    verdicts = {}
+    for name, threshold in settings.gates.items():
+        if threshold is not False:
+            module = importlib.import_module(f"{GATES}.{name}")
+            verdicts[name] = module.check(evidence, float(threshold))
+    return verdicts
+
+
+def word(verdict: Verdict) -> str:
+    """How a verdict reads in a table."""
+    return {True: "pass", False: "FAIL", None: "n/a"}[verdict.passed]
+
+
+def _register(store: Store, made_by: Mapping[str, str]) -> Version:
+    entries = dvc.read_lock()
+    maker, digest = _output(entries, paths.FINETUNED)
+    _, data = _output(entries, paths.POOL_MANIFEST.parent) if _has(entries, paths.POOL_MANIFEST.parent) else (None, "")
+    evaluation = made_by.get(str(paths.reports("evaluate")), "")
+    tags = {
+        EVALUATION: evaluation,
+        "rootstock.data": data,
+        "git.commit": git("rev-parse", "HEAD"),
+        "rootstock.identity": maker.identity,
+    }
+    version = versions.register(store, digest, made_by[str(paths.FINETUNED)], tags)
+    if evaluation and version.tags.get(EVALUATION) != evaluation:
+        version.tag({EVALUATION: evaluation})
+    return version
+
+
+def _has(entries: Mapping[str, LockEntry], path: Path) -> bool:
+    return any(str(path) in entry.outputs for entry in entries.values())
+
+
+def _output(entries: Mapping[str, LockEntry], path: Path) -> tuple[LockEntry, str]:
+    for entry in entries.values():
+        if str(path) in entry.outputs:
+            return entry, entry.outputs[str(path)]
+    raise ConfigError(f"dvc.lock knows no {path}: rootstock run makes it")
+
+
+def move(target: Version, champion: Version | None, tags: Mapping[str, str]) -> None:
+    """Point ``champion`` at ``target``. Each write leaves exactly one champion, the old until the very last step.
+
+    The facts are written first and name the version that is replaced, then ``previous``, then the one alias that counts.
+    """
+    store = target.store
+    with _one_at_a_time(store):
+        now = versions.aliases(store).get(CHAMPION)
+        if now != (champion.number if champion else None):
+            raise Refused(f"version {now} became champion while the gates were computed: run rootstock promote again")
+        who = {
+            "rootstock.promoted_at": _now(),
+            "rootstock.promoted_by": _who(),
+            "rootstock.replaced": champion.number if champion else "",
+        }
+        target.tag({**who, **tags})
+        if champion is not None:
+            store.client.set_registered_model_alias(CLASSIFIER, PREVIOUS, champion.number)
+        store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, target.number)
+        _no_longer_candidate(target)
+    _announce(target, champion, tags)
+
+
+def _no_longer_candidate(version: Version) -> None:
+    """Take the alias away from a version that is champion, also where a killed promotion left it."""
+    if versions.aliases(version.store).get(CANDIDATE) == version.number:
+        version.store.client.delete_registered_model_alias(CLASSIFIER, CANDIDATE)
+
+
+@contextmanager
+def _one_at_a_time(store: Store) -> Iterator[None]:
+    from filelock import FileLock
+
+    paths.STATE.mkdir(exist_ok=True)
+    with FileLock(paths.STATE / "promotion.lock"):
+        yield
+
+
+def _announce(target: Version, champion: Version | None, tags: Mapping[str, str]) -> None:
+    """Tell Prefect, where a server listens, so that automations can follow."""
+    import os
+
+    if "PREFECT_API_URL" not in os.environ:
+        return
+    from prefect.events import emit_event
+
+    emit_event(
+        event="rootstock.champion.moved",
+        resource={"prefect.resource.id": f"rootstock.model.{CLASSIFIER}", "prefect.resource.name": CLASSIFIER},
+        payload={"version": target.number, "replaced": champion.number if champion else None, **tags},
+    )
+
+
+def _comparison(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    found = verdicts.get("champion")
+    return {"rootstock.delta": found.value, "rootstock.delta_interval": found.interval} if found else {}
+
+
+def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:
+    """The gate table beside the version and as a file of its run, whatever it says."""
+    table = {name: asdict(verdict) for name, verdict in verdicts.items()}
+    version.tag(
+        {GATE_TABLE: json.dumps({name: {**_text(found), "verdict": word(found)} for name, found in verdicts.items()})[:5000]}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / f"version-{version.number}.json"
+        write_json(file, table)
+        version.store.client.log_artifact(version.stage_run, str(file), "gates")
+
+
+def _text(verdict: Verdict) -> dict[str, str]:
+    return {"value": verdict.value, "threshold": verdict.threshold, "interval": verdict.interval, "reason": verdict.reason}
+
+
+def _who() -> str:
+    return git("config", "user.email") or getpass.getuser()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

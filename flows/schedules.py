@@ -1,0 +1,92 @@
+"""What a schedule runs: entry points that workers load by file and name. A run that is too late, or overlaps, ends well."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import flow, get_run_logger
+from prefect.client.schemas.objects import State
+from prefect.runtime import deployment, flow_run
+from prefect.states import Completed
+
+from flows import environment
+from stages.core.params import load_params
+
+GRACE = timedelta(minutes=5)
+"""How late a run may start before it counts as missed."""
+
+
+@flow(name="rootstock-scheduled", validate_parameters=False, persist_result=False)
+def pipeline() -> State[Any] | None:
+    """The whole pipeline; on unchanged data every stage is cached and no version is made."""
+    environment.enter(environment.find_root())
+    if missed := _missed():
+        return missed
+    from flows.pipeline import Request, run_pipeline
+    from stages.core.errors import Refused
+
+    result = run_pipeline(Request())
+    if result.run.failure is not None:
+        raise result.run.failure
+    if result.promotion is not None and result.promotion.refused:
+        raise Refused(result.promotion.verdict)
+    states = [outcome.state for outcome in result.run.outcomes.values()]
+    fresh = all(state == "cached" for state in states)
+    return Completed(name="Cached", message="nothing changed") if fresh else None
+
+
+@flow(name="rootstock-drift", validate_parameters=False, persist_result=False)
+def drift(images: str | None = None) -> State[Any] | None:
+    """The drift check of ``rootstock drift``."""
+    root = environment.enter(environment.find_root())
+    if missed := _missed():
+        return missed
+    from flows.monitoring import check
+
+    found = check(root, Path(images) if images else None)
+    return Completed(name="Drift" if found.alarm else "Quiet", message=found.sentence)
+
+
+@flow(name="rootstock-experiment-worker", validate_parameters=False, persist_result=False)
+def experiment_worker(folder: str) -> None:
+    """One worker of an experiment: takes cells until there are none."""
+    environment.enter(environment.find_root())
+    from flows.experiment.worker import work
+
+    work(Path(folder))
+
+
+def _missed() -> State[Any] | None:
+    """Whether this run was due while nobody could run it, and is better left out.
+
+    Of several missed ticks at most the last is made up for, and only with ``schedule.catch_up``.
+    """
+    due = datetime.fromtimestamp(flow_run.get_scheduled_start_time().timestamp(), UTC)
+    now = datetime.now(UTC)
+    if now - due < GRACE or flow_run.get_parent_flow_run_id():
+        return None
+    if load_params().schedule.catch_up and not _later_one_is_due(due, now):
+        get_run_logger().info("made up for the tick of %s", due)
+        return None
+    return Completed(
+        name="Missed", message=f"due {due:%Y-%m-%d %H:%M} UTC, {(now - due) // timedelta(minutes=1)} minutes ago: left out"
+    )
+
+
+def _later_one_is_due(due: datetime, now: datetime) -> bool:
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters
+
+    if not deployment.get_id():
+        return False
+    with get_client(sync_client=True) as client:
+        runs = client.read_flow_runs(
+            flow_run_filter=filters.FlowRunFilter(
+                deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))]),
+                expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=due, before_=now),
+            )
+        )
+    return any(run.expected_start_time and run.expected_start_time > due for run in runs)

@@ -1,0 +1,101 @@
+"""The Prefect server of one pipeline run: the one at ``PREFECT_API_URL``, or a temporary one that dies with this process.
+
+Prefect starts an embedded server too, but that one survives a flow killed with SIGKILL; this one is supervised like a stage,
+and starts while the plan is made.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.error import URLError
+
+from flows.processes import Supervised
+from stages.core.errors import ConfigError, StageFailed
+
+PATIENCE = 120.0
+APPLICATION = "prefect.server.api.server:create_app"
+ENVIRONMENT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+
+
+_running: Server | None = None
+"""The temporary server of this process, while there is one."""
+
+
+class Server:
+    """An answering or a starting server; ``wait`` returns when it answers."""
+
+    def __init__(self, address: str, process: Supervised | None) -> None:
+        self.address, self._process = address, process
+
+    def wait(self) -> None:
+        """Return when the server answers.
+
+        Raises:
+            ConfigError: the server at ``PREFECT_API_URL`` does not answer.
+            StageFailed: the temporary server ended or was too slow.
+        """
+        deadline = time.monotonic() + (PATIENCE if self._process else 10.0)
+        while not _answers(self.address):
+            if self._process is None and time.monotonic() > deadline:
+                raise ConfigError(f"no Prefect server answers at PREFECT_API_URL={self.address}: start it, or unset the variable")
+            if self._process and not self._process.running:
+                raise StageFailed("the temporary Prefect server ended at once: `rootstock doctor` names the usual causes")
+            if time.monotonic() > deadline:
+                raise StageFailed(f"the temporary Prefect server did not answer within {PATIENCE:.0f} seconds")
+            time.sleep(0.05)
+
+
+@contextmanager
+def prefect_server() -> Iterator[Server]:
+    """Yield the server to use; a temporary one is set as ``PREFECT_API_URL`` inside the block and gone after it."""
+    global _running
+    given = os.environ.get("PREFECT_API_URL")
+    if given:
+        yield _running or Server(given.rstrip("/"), None)
+        return
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/api"
+    command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION, "--host", "127.0.0.1", "--port", str(port)]
+    process = Supervised([*command, "--log-level", "error", "--lifespan", "on"], ENVIRONMENT, capture=False)
+    os.environ["PREFECT_API_URL"] = address
+    _running = Server(address, process)
+    try:
+        with _told(address):
+            yield _running
+    finally:
+        _running = None
+        os.environ.pop("PREFECT_API_URL", None)
+        process.kill()
+
+
+@contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Where Prefect was imported before, it has read its settings already: without this it would start a server of its own."""
+    if "prefect" not in sys.modules:
+        yield
+        return
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    with temporary_settings({PREFECT_API_URL: address}):
+        yield
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
+            return bool(response.status == 200)
+    except (URLError, OSError):
+        return False

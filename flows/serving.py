@@ -1,0 +1,43 @@
+"""The registered classifier as MLflow runs it: a model from code, executed by ``mlflow models serve`` and ``load_model``.
+
+It holds no weights and no pickle: the artifact directory beside it does, as safetensors and JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import mlflow
+import pandas as pd
+
+from stages.core.errors import DataError
+from stages.core.serving import ImageClassifier
+
+COLUMNS = ("image", "pixels")
+
+
+class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
+    """Answers a table with a column ``image`` (base64 of JPEG or PNG bytes) or ``pixels`` (uint8 arrays)."""
+
+    def load_context(self, context: Any) -> None:
+        """Read the weights once."""
+        self.classifier = ImageClassifier(context.artifacts["model"])
+
+    def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """``label``, ``probability`` and one column ``p.<class>`` per class, a row for each row given."""
+        answers = self.classifier.predict(_images(model_input))
+        columns: dict[str, Any] = {key: [answer[key] for answer in answers] for key in ("label", "probability")}
+        for name in self.classifier.classes:
+            columns[f"p.{name}"] = [answer["probabilities"][name] for answer in answers]
+        return pd.DataFrame(columns)
+
+
+def _images(table: Any) -> list[Any]:
+    given = [name for name in COLUMNS if name in table.columns and table[name].notna().any()]
+    if len(given) != 1:
+        found = ", ".join(map(str, table.columns)) or "nothing"
+        raise DataError(f"send one column, image (base64) or pixels (uint8 arrays); found {found}")
+    return list(table[given[0]])
+
+
+mlflow.models.set_model(Served())

@@ -1,0 +1,108 @@
+"""What a pipeline run leaves to read: lines on the console, a table and a graph in Prefect, the table at the end."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from flows.dvc import Plan
+from flows.execution import Outcome, PipelineRun
+from stages.core.progress import clock
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from flows.promotion import Promotion
+
+COLOURS = {"ran": "#4c9f70", "restored": "#7aa6c2", "cached": "#b8c4cc", "failed": "#c8553d", "waiting": "#eeeeee"}
+STYLES = {"ran": "green", "restored": "cyan", "cached": "dim", "failed": "bold red", "waiting": "dim"}
+_ONE_LINE_AT_A_TIME = threading.Lock()
+_WIDTH = 9
+
+
+def console(stage: str, line: str) -> None:
+    """One line of one stage; lines of stages that run side by side do not tear."""
+    with _ONE_LINE_AT_A_TIME:
+        print(f"{stage:<{_WIDTH}} │ {line}", flush=True)
+
+
+def publish(run: PipelineRun, promoted: Promotion | None) -> None:
+    """The table and the graph as artifacts of the Prefect run."""
+    from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+    rows = [_row(run.outcomes[name]) for name in run.plan.order]
+    create_table_artifact(table=rows, key="stages", description="What became of every stage")
+    text = f"```mermaid\n{mermaid(run.plan, run.outcomes)}\n```\n"
+    create_markdown_artifact(markdown=text, key="graph", description="The graph of dvc.yaml with what became of every stage")
+    if promoted is not None:
+        create_table_artifact(table=promoted.rows(), key="gates", description=promoted.verdict)
+
+
+def mermaid(plan: Plan, outcomes: dict[str, Outcome]) -> str:
+    """The graph in mermaid's language, coloured by state."""
+    lines = ["flowchart LR"]
+    for name, node in plan.nodes.items():
+        outcome = outcomes.get(name, Outcome(name, "waiting"))
+        headline = f"<br/>{outcome.headline}" if outcome.headline else ""
+        lines.append(f'  {_id(name)}["{name}<br/>{outcome.state}{headline}"]:::{outcome.state}')
+        lines += [f"  {_id(above)} --> {_id(name)}" for above in node.upstream if above in plan.nodes]
+    lines += [f"  classDef {state} fill:{colour},stroke:#555,color:#111" for state, colour in COLOURS.items()]
+    return "\n".join(lines)
+
+
+def table(run: PipelineRun) -> Table:
+    """The table ``rootstock run`` ends with."""
+    from rich.table import Table
+
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("stage", "", "seconds", "headline"):
+        shown.add_column(column, justify="right" if column == "seconds" else "left")
+    for name in run.plan.order:
+        outcome = run.outcomes[name]
+        seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
+        extra = " (imported)" if outcome.message == "imported" else ""
+        text = outcome.message if outcome.state in {"failed", "waiting"} else outcome.headline
+        shown.add_row(name, f"[{STYLES[outcome.state]}]{outcome.state}[/]{extra}", seconds, text)
+    return shown
+
+
+def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]:
+    """Stage, what would become of it, and why, with how long it took last time."""
+    lines = []
+    for name in plan.order:
+        took = f"took {clock(last[name])} last time" if name in last else ""
+        if plan.stale(name):
+            lines.append((name, "run", "; ".join(plan.reasons[name])))
+        elif waiting := plan.waits_for(name):
+            lines.append((name, "maybe", f"if what {', '.join(waiting)} makes differs"))
+        else:
+            lines.append((name, "cached", ""))
+        if took and lines[-1][1] != "cached":
+            lines[-1] = (*lines[-1][:2], f"{lines[-1][2]} ({took})")
+    return lines
+
+
+def next_steps(promoted: Promotion) -> list[str]:
+    """Where to look after a run."""
+    name = promoted.version.name
+    which = f"{name}@champion" if promoted.champion or promoted.moved else f"{name}@candidate"
+    return [
+        "report     reports/evaluate/index.html",
+        f"history    rootstock lineage {which}",
+        f"ask it     rootstock predict {which} IMAGE",
+    ]
+
+
+def _row(outcome: Outcome) -> dict[str, str]:
+    return {
+        "stage": outcome.stage,
+        "state": outcome.state,
+        "seconds": f"{outcome.seconds:.1f}",
+        "headline": outcome.headline,
+        "run": outcome.run or "",
+        "message": outcome.message,
+    }
+
+
+def _id(name: str) -> str:
+    return "".join(sign if sign.isalnum() else "_" for sign in name)

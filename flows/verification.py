@@ -1,0 +1,121 @@
+"""Trust nothing: hash every artifact behind a version again, and ask its weights again what the evaluation says they answered."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows import dvc
+from flows.evidence import answers
+from flows.lineage import SOURCES, Chain
+from flows.versions import Version
+from stages.core import paths
+
+CACHE = Path(".dvc/cache/files/md5")
+CHUNK = 1 << 20
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing looked at: ``state`` is ok, differs or unreachable."""
+
+    what: str
+    state: str
+    found: str = ""
+
+
+def verify(chain: Chain) -> Iterator[Check]:
+    """Check every output in the chain where it lies (workspace and DVC cache), the registered weights, and the evaluation."""
+    lock = {path: digest for entry in dvc.read_lock().values() for path, digest in entry.outputs.items()}
+    seen: set[tuple[str, str]] = set()
+    steps = [*chain.steps.values(), *([chain.evaluation] if chain.evaluation else [])]
+    for step in steps:
+        for path, digest in step.outputs.items():
+            if (path, digest) not in seen:
+                seen.add((path, digest))
+                yield from _artifact(f"{step.stage}: {path}", Path(path), digest, lock.get(path) == digest)
+    for step in steps:
+        recorded = step.inputs.get(SOURCES)
+        if recorded and paths.FINGERPRINT.is_file():
+            same = hash_of(paths.FINGERPRINT) == recorded
+            yield Check("source images", "ok" if same else "differs", "" if same else "the sources changed since")
+    yield _weights(chain.version, lock)
+    yield _evaluation(chain.version)
+
+
+def hash_of(path: Path) -> str:
+    """The hash DVC gives a file or a directory."""
+    if path.is_dir():
+        files = sorted(file for file in path.rglob("*") if file.is_file())
+        listing = [{"md5": hash_of(file), "relpath": file.relative_to(path).as_posix()} for file in files]
+        listing.sort(key=lambda item: item["relpath"])
+        return _md5(json.dumps(listing, sort_keys=True).encode()) + ".dir"
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _artifact(what: str, path: Path, digest: str, in_workspace: bool) -> Iterator[Check]:
+    reached = False
+    if in_workspace and path.exists():
+        reached = True
+        found = hash_of(path)
+        yield Check(what, "ok" if found == digest else "differs", "" if found == digest else f"{path} hashes to {found}")
+    stored = CACHE / digest[:2] / digest[2:]
+    if stored.is_file():
+        reached = True
+        broken = list(_broken(stored, digest))
+        yield Check(f"{what} (cache)", "differs" if broken else "ok", ", ".join(broken))
+    if not reached:
+        yield Check(what, "unreachable", "neither in the workspace nor in DVC's cache: dvc pull may bring it")
+
+
+def _broken(stored: Path, digest: str) -> Iterator[str]:
+    """Names of what differs below one object of the cache."""
+    if hash_of(stored) != digest.removesuffix(".dir"):
+        yield str(stored)
+    elif digest.endswith(".dir"):
+        for item in json.loads(stored.read_bytes()):
+            file = CACHE / item["md5"][:2] / item["md5"][2:]
+            if not file.is_file() or hash_of(file) != item["md5"]:
+                yield f"{item['relpath']} ({file})"
+
+
+def _weights(version: Version, lock: dict[str, str]) -> Check:
+    """The files that are served are, byte for byte, the stage's output."""
+    found = hash_of(version.artifact)
+    same = found == version.digest
+    return Check(f"{version.name} version {version.number}", "ok" if same else "differs", "" if same else f"hashes to {found}")
+
+
+def _evaluation(version: Version) -> Check:
+    """The registered weights still answer what the evaluation wrote down."""
+    import numpy as np
+
+    from stages.core.manifest import Manifest
+    from stages.core.model import load_classifier
+    from stages.core.pixels import PixelStore
+
+    recorded = answers(version)
+    if recorded is None or not paths.CURATED_MANIFEST.is_file() or not paths.POOL_PIXELS.is_dir():
+        return Check("evaluation", "unreachable", "its predictions or the pixels are not here")
+    manifest = Manifest.read(paths.CURATED_MANIFEST)
+    rows = {name: row for row, name in enumerate(manifest.frame["id"]) if isinstance(name, str)}
+    ids = recorded.table["id"].astype(str)
+    if not set(ids) <= set(rows):
+        return Check("evaluation", "unreachable", "the workspace holds other images")
+    pixels = PixelStore.open().gather(np.array([rows[name] for name in ids]))
+    found = load_classifier(version.artifact).predict_proba(pixels).numpy()
+    gap = float(np.abs(found - recorded.probabilities).max())
+    said = f"largest difference {gap:.2g} over {len(ids)} images"
+    return Check("evaluation", "ok" if gap <= TOLERANCE else "differs", said)
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

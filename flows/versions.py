@@ -1,0 +1,173 @@
+"""Registered versions and the names that point at them: one digest is registered once, one version is champion."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from flows.packaging import package
+from flows.tracking import Store
+from stages.core import paths
+from stages.core.errors import ConfigError
+
+CLASSIFIER = "rootstock-classifier"
+CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
+DIGEST = "rootstock.digest"
+STAGE_RUN = "rootstock.run"
+EVALUATION = "rootstock.evaluation"
+PREDICTIONS = "reports/evaluate/predictions.parquet"
+EMBEDDINGS = "reports/evaluate/embeddings.parquet"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model, with its aliases, which MLflow's search leaves out."""
+
+    store: Store
+    name: str
+    number: str
+    tags: dict[str, str]
+    aliases: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """The DVC hash of the model directory it was registered from."""
+        return self.tags.get(DIGEST, "")
+
+    @property
+    def stage_run(self) -> str:
+        """The MLflow run of the stage that made the model."""
+        return self.tags.get(STAGE_RUN, "")
+
+    @property
+    def model_id(self) -> str:
+        """The logged model behind it."""
+        return self.tags.get("rootstock.model_id", "")
+
+    @cached_property
+    def folder(self) -> Path:
+        """The model's own files, fetched once where the store is remote."""
+        from mlflow.artifacts import download_artifacts
+
+        return Path(download_artifacts(artifact_uri=f"models:/{self.name}/{self.number}"))
+
+    @property
+    def artifact(self) -> Path:
+        """The directory with the weights, as the stage wrote it."""
+        return next(self.folder.glob("artifacts/*/weights.safetensors")).parent
+
+    def evaluation_file(self, name: str) -> Path | None:
+        """A file of the evaluation's run, such as ``reports/evaluate/predictions.parquet``; None where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        run = self.tags.get(EVALUATION)
+        if not run:
+            return None
+        try:
+            return Path(self.store.client.download_artifacts(run, name))
+        except (MlflowException, OSError):
+            return None
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Set tags on the version."""
+        for key, value in tags.items():
+            self.store.client.set_model_version_tag(self.name, self.number, key, str(value))
+        self.tags.update(tags)
+
+
+def aliases(store: Store, name: str = CLASSIFIER) -> dict[str, str]:
+    """Alias → version number; empty where nothing is registered."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = store.client.get_registered_model(name)
+    except MlflowException:
+        return {}
+    return {alias: str(number) for alias, number in model.aliases.items()}
+
+
+def get(store: Store, name: str, which: str) -> Version:
+    """The version with this number or alias.
+
+    Raises:
+        ConfigError: there is no such model, version or alias; the message names what there is.
+    """
+    from mlflow.exceptions import MlflowException
+
+    known = aliases(store, name)
+    number = known.get(which, which)
+    try:
+        found = store.client.get_model_version(name, number)
+    except MlflowException:
+        raise ConfigError(_missing(store, name, which, known)) from None
+    names = tuple(alias for alias, points_at in sorted(known.items()) if points_at == number)
+    return Version(store, name, str(found.version), dict(found.tags), names)
+
+
+def parse(reference: str) -> tuple[str, str]:
+    """``MODEL@ALIAS`` or ``MODEL@VERSION`` (also with ``/``); the name alone means the champion."""
+    name, sign, which = reference.removeprefix("models:/").replace("/", "@", 1).partition("@")
+    if not name or (sign and not which):
+        raise ConfigError(f"{reference!r} names no model: write MODEL@ALIAS, for example {CLASSIFIER}@{CHAMPION}")
+    return name, which or CHAMPION
+
+
+def resolve(store: Store, reference: str) -> Version:
+    """The version a reference such as ``rootstock-classifier@champion`` names."""
+    return get(store, *parse(reference))
+
+
+def by_alias(store: Store, alias: str, name: str = CLASSIFIER) -> Version | None:
+    """The version an alias points at, if any."""
+    number = aliases(store, name).get(alias)
+    return get(store, name, number) if number else None
+
+
+def find(store: Store, digest: str, name: str = CLASSIFIER) -> Version | None:
+    """The version registered from this digest, if any."""
+    found = store.client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'", max_results=1)
+    return get(store, name, str(found[0].version)) if found else None
+
+
+def register(store: Store, digest: str, run: str, tags: Mapping[str, str], directory: Path = paths.FINETUNED) -> Version:
+    """Register the classifier in ``directory`` as a model from code over safetensors. Registers nothing twice."""
+    from mlflow.entities import LoggedModelOutput
+
+    known = find(store, digest)
+    if known:
+        return known
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder) / "classifier"
+        model = store.client.create_logged_model(
+            store.experiment, "classifier", run, {"dvc.md5": digest}, model_type="classifier"
+        )
+        package(directory, saved, model.model_id, run)
+        store.client.log_model_artifacts(model.model_id, str(saved))
+        store.client.finalize_logged_model(model.model_id, "READY")
+        store.client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
+    _ensure(store, CLASSIFIER)
+    marks = {DIGEST: digest, STAGE_RUN: run, "rootstock.model_id": model.model_id, **tags}
+    source = store.client.get_logged_model(model.model_id).artifact_location
+    made = store.client.create_model_version(CLASSIFIER, source, run, tags=marks, model_id=model.model_id)
+    return get(store, CLASSIFIER, str(made.version))
+
+
+def _ensure(store: Store, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        store.client.get_registered_model(name)
+    except MlflowException:
+        store.client.create_registered_model(name)
+
+
+def _missing(store: Store, name: str, which: str, known: Mapping[str, str]) -> str:
+    models = sorted(model.name for model in store.client.search_registered_models())
+    if name not in models:
+        there = f"there is {', '.join(models)}" if models else "nothing is registered yet: rootstock run registers the first"
+        return f"no registered model is called {name!r}; {there}"
+    there = ", ".join(f"{alias} → {number}" for alias, number in sorted(known.items())) or "none"
+    return f"{name} has no version or alias {which!r}; aliases: {there}"

@@ -1,0 +1,1 @@
+"""One file per named policy: ``CHANNELS`` it is for, and ``policy(channels, size)``."""

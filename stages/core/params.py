@@ -1,0 +1,271 @@
+"""``params.yaml``, typed once: one frozen model per section. A wrong key or value is one line that says what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from ruamel.yaml import YAML
+
+from stages.core import paths
+from stages.core.errors import ConfigError
+from stages.core.io import write_text
+from stages.core.registry import nearest
+
+Auto = Literal["auto"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A frozen section that knows no other keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SourceEntry(Section):
+    """One of several sources: ``from`` as in ``ingest.source``, and what is to be known about it."""
+
+    from_: str = Field(alias="from")
+    role: Literal["target", "pool"] = "target"
+    name: str | None = None
+    license: str | None = None
+    attribution: str | None = None
+
+
+class Ingest(Section):
+    source: str | tuple[SourceEntry, ...]
+    store_size: Auto | Annotated[int, Field(ge=8, le=1024)]
+    channels: Auto | Literal[1, 3]
+    labelled_fraction: Share
+    validation_fraction: Annotated[float, Field(ge=0, lt=1)]
+    test_fraction: Annotated[float, Field(ge=0, lt=1)]
+    max_pixels: Positive
+
+
+class Validate(Section):
+    max_quarantined: Share
+    min_side: Positive
+    max_side: Positive
+    min_per_class: Positive
+    require_license: bool
+
+
+class Curate(Section):
+    encoder: str
+    budget: Annotated[float, Field(gt=0, le=1)] | Annotated[int, Field(gt=1)]
+    steps: tuple[str | dict[str, dict[str, Any]], ...]
+
+
+class Augment(Section):
+    policy: str
+
+
+class Launch(Section):
+    processes: Positive
+
+
+class Pretrain(Section):
+    method: str
+    settings: dict[str, Any]
+    control: str | None
+    backbone: str
+    epochs: Positive
+    batch_size: Auto | Positive
+    accumulate: Positive
+    optimizer: Literal["adamw", "lars"]
+    learning_rate: Auto | Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    schedule: Literal["cosine", "constant", "infinite"]
+    warmup: Annotated[float, Field(ge=0)]
+    clip: Annotated[float, Field(ge=0)]
+    precision: Literal["auto", "bf16", "fp32"]
+    compile: bool
+    sync_batchnorm: bool
+    probe_every: Positive
+    checkpoint_every: Positive
+    launch: Launch
+
+
+class Distill(Section):
+    backbone: str
+    epochs: Positive
+    batch_size: Auto | Positive
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    precision: Literal["auto", "bf16", "fp32"]
+
+
+class Finetune(Section):
+    steps: Auto | Positive
+    batch_size: Positive
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0)]
+    precision: Literal["auto", "bf16", "fp32"]
+
+
+class Evaluate(Section):
+    labels_per_class: tuple[Positive, ...]
+    draws: Positive
+    finetune_draws: Positive
+    neighbours: Positive
+    scratch_learning_rate: Rate
+    max_images: Annotated[int, Field(ge=100)]
+    bootstrap: Annotated[int, Field(ge=100)]
+
+
+class Promote(Section):
+    resamples: Annotated[int, Field(ge=100)]
+    gates: dict[str, bool | Annotated[float, Field(ge=0)]]
+
+
+class Monitor(Section):
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    threshold: Share
+    neighbours: Positive
+    max_images: Annotated[int, Field(ge=20)]
+    max_unknown: Share
+    retrain: bool
+
+
+class Schedule(Section):
+    overlap: Literal["queue", "skip"]
+    catch_up: bool
+
+
+class Params(Section):
+    """The whole file."""
+
+    seed: Annotated[int, Field(ge=0)]
+    ingest: Ingest
+    validate_: Validate = Field(alias="validate")  # pydantic keeps the bare name for itself
+    curate: Curate
+    augment: Augment
+    pretrain: Pretrain
+    distill: Distill
+    finetune: Finetune
+    evaluate: Evaluate
+    promote: Promote
+    monitor: Monitor
+    schedule: Schedule
+
+
+def load_params(path: Path = paths.PARAMS) -> Params:
+    """Read and check the file.
+
+    Raises:
+        ConfigError: one line naming the key, what was given, what is allowed and the nearest valid name.
+    """
+    return check_params(_mapping(_read(path), path), path)
+
+
+def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Callable[[Params], None] | None = None) -> Params:
+    """Apply ``key.path=value`` (values in YAML) to the file, keeping its comments; a refused value changes nothing.
+
+    ``check`` may refuse what types cannot (a folder that does not exist) by raising.
+    """
+    text = _read(path)
+    _mapping(text, path)
+    editor = YAML()
+    editor.preserve_quotes = True
+    editor.width = 4096
+    editor.indent(mapping=2, sequence=4, offset=2)
+    document = editor.load(text)
+    for assignment in assignments:
+        _assign(document, assignment)
+    edited = StringIO()
+    editor.dump(document, edited)
+    params = check_params(_mapping(edited.getvalue(), path), path)
+    if check is not None:
+        check(params)
+    if edited.getvalue() != text:
+        write_text(path, edited.getvalue())
+    return params
+
+
+def check_params(values: Mapping[str, Any], path: Path = paths.PARAMS) -> Params:
+    """Check a mapping as :func:`load_params` does."""
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(explain(error, path, Params)) from None
+
+
+def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
+    """The fault of a validation error to mend first, as one line."""
+    faults = error.errors()
+    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])  # a misspelt key is missing, too
+    keys = [str(key) for key in fault["loc"] if str(key) in _known(model) or fault["type"] in {"extra_forbidden", "missing"}]
+    key = ".".join(keys)
+    if fault["type"] == "extra_forbidden":
+        allowed = _known(_section(model, keys[:-1]), deep=False)
+        hint = nearest(keys[-1], allowed)
+        return f"{where}: {key} is not a parameter; {hint}allowed here: {', '.join(allowed)}"
+    if fault["type"] == "missing":
+        return f"{where}: {key} is missing; add it (every parameter stands in the file)"
+    messages = [item["msg"] for item in error.errors() if list(map(str, item["loc"]))[: len(keys)] == keys]
+    allowed_text = " or ".join(dict.fromkeys(message.removeprefix("Input ") for message in messages))
+    return f"{where}: {key} is {fault['input']!r}; it {allowed_text}"
+
+
+def _known(model: type[BaseModel], deep: bool = True) -> list[str]:
+    names = [field.alias or name for name, field in model.model_fields.items()]
+    if deep:
+        for field in model.model_fields.values():
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                names += _known(field.annotation)
+    return names
+
+
+def _section(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
+    for key in keys:
+        for name, field in model.model_fields.items():
+            annotation = field.annotation
+            if key in (field.alias or name, name) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+                model = annotation
+    return model
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not one)") from None
+
+
+def _mapping(text: str, path: Path) -> Mapping[str, Any]:
+    try:
+        values = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{path}: expected sections such as 'ingest:', found {type(values).__name__}")
+    return values
+
+
+def _assign(document: Any, assignment: str) -> None:
+    key, sign, raw = assignment.partition("=")
+    if not sign or not key.strip():
+        raise ConfigError(f"--set {assignment}: expected key=value, for example --set pretrain.epochs=50")
+    try:
+        value = yaml.safe_load(raw)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {assignment}: the value is not valid YAML") from None
+    *sections, last = key.strip().split(".")
+    for depth, name in enumerate(sections):
+        if not isinstance(document, Mapping) or name not in document:
+            allowed = list(document) if isinstance(document, Mapping) else []
+            where = ".".join(sections[: depth + 1])
+            raise ConfigError(
+                f"--set {assignment}: {where} does not exist; {nearest(name, allowed)}there is {', '.join(allowed)}"
+            )
+        document = document[name]
+    if not isinstance(document, dict):
+        raise ConfigError(f"--set {assignment}: {'.'.join(sections)} is one value, not a section")
+    document[last] = value

@@ -1,0 +1,41 @@
+"""Where every artifact lies, relative to the project root (the working directory of every stage)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PARAMS = Path("params.yaml")
+
+POOL = Path("data/pool")
+POOL_MANIFEST = POOL / "manifest.parquet"
+POOL_PIXELS = POOL / "pixels"
+CURATED_MANIFEST = Path("data/curated/manifest.parquet")
+
+AUGMENTATION = Path("models/augmentation")
+POLICY = AUGMENTATION / "policy.yaml"
+PRETRAINED = Path("models/pretrained")
+CONTROL = Path("models/control")
+DISTILLED = Path("models/distilled")
+FINETUNED = Path("models/finetuned")
+
+REPORTS = Path("reports")
+METRICS = Path("metrics")
+DATA_DOCS = REPORTS / "data_docs"
+
+STATE = Path(".rootstock")
+"""Everything that is neither an input nor an output: resume checkpoints, caches, event streams."""
+RESUME = STATE / "resume"
+CACHE = STATE / "cache"
+EVENTS = STATE / "events"
+FINGERPRINT = STATE / "fingerprint.json"
+"""What ``ingest`` depends on instead of the source folder itself: one small file that changes when the sources do."""
+
+
+def metrics(stage: str) -> Path:
+    """The DVC metrics file of a stage."""
+    return METRICS / f"{stage}.json"
+
+
+def reports(stage: str) -> Path:
+    """The DVC report directory of a stage."""
+    return REPORTS / stage

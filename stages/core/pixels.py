@@ -1,0 +1,125 @@
+"""The pixel store: fixed-size uint8 images in a few large memory-mapped shards, row i belonging to row i of the manifest."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.core import paths
+from stages.core.errors import DataError
+from stages.core.io import atomic_directory, read_json, write_json
+
+if TYPE_CHECKING:
+    import torch
+
+INDEX = "index.json"
+SHARD_BYTES = 256 << 20
+
+
+class PixelStore:
+    """Read-only uint8 images ``(N, C, H, W)``. Nothing is loaded until rows are gathered."""
+
+    def __init__(self, shards: list[npt.NDArray[np.uint8]], shard_rows: int, shape: tuple[int, int, int, int]) -> None:
+        self.shards, self.shard_rows, self.shape = shards, shard_rows, shape
+
+    @classmethod
+    def open(cls, directory: Path | str = paths.POOL_PIXELS) -> PixelStore:
+        """Map the shards of a directory.
+
+        Raises:
+            DataError: the index or a shard is missing or has the wrong length.
+        """
+        directory = Path(directory)
+        index = read_json(directory / INDEX)
+        rows, channels, size, shard_rows = index["rows"], index["channels"], index["size"], index["shard_rows"]
+        shards = []
+        for number, first in enumerate(range(0, rows, shard_rows)):
+            shape = (min(shard_rows, rows - first), channels, size, size)
+            shards.append(_map(directory / shard_name(number), shape))
+        return cls(shards, shard_rows, (rows, channels, size, size))
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def array(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The images of ``rows`` (any order, repeats allowed) as a new array ``(n, C, H, W)``."""
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise DataError(f"rows {int(rows.min())} to {int(rows.max())} asked of a pixel store that has {len(self)}")
+        if len(self.shards) == 1:
+            return np.asarray(self.shards[0][rows])
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        shard_of = rows // self.shard_rows
+        for number in np.unique(shard_of):
+            here = np.flatnonzero(shard_of == number)
+            out[here] = self.shards[number][rows[here] - number * self.shard_rows]
+        return out
+
+    def gather(self, rows: npt.NDArray[np.int64] | torch.Tensor) -> torch.Tensor:
+        """The images of ``rows`` as a new uint8 tensor ``(n, C, H, W)``."""
+        import torch
+
+        wanted = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows
+        return torch.from_numpy(self.array(np.asarray(wanted, np.int64)))
+
+
+class PixelWriter:
+    """``with PixelWriter(directory, channels=3, size=32) as writer: writer.append(images)``: all of it appears at the end."""
+
+    def __init__(self, directory: Path | str, channels: int, size: int, shard_bytes: int = SHARD_BYTES) -> None:
+        self.directory = Path(directory)
+        self.channels, self.size, self.rows = channels, size, 0
+        self.row_bytes = channels * size * size
+        self.shard_rows = max(1, shard_bytes // self.row_bytes)
+        self._stack = ExitStack()
+        self._file: Any = None
+
+    def __enter__(self) -> PixelWriter:
+        self._temporary = self._stack.enter_context(atomic_directory(self.directory))
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+        if kind is None:
+            fields = {"format": 1, "rows": self.rows, "channels": self.channels, "size": self.size, "shard_rows": self.shard_rows}
+            write_json(self._temporary / INDEX, fields)
+        self._stack.__exit__(kind, error, trace)
+
+    def append(self, images: npt.NDArray[np.uint8]) -> None:
+        """Add ``(n, C, H, W)`` images after those already there."""
+        if images.dtype != np.uint8 or images.shape[1:] != (self.channels, self.size, self.size):
+            wanted = (self.channels, self.size, self.size)
+            raise DataError(f"the store takes uint8 images {wanted}, not {images.dtype} {images.shape[1:]}")
+        done = 0
+        while done < len(images):
+            room = self.shard_rows - self.rows % self.shard_rows
+            if room == self.shard_rows:
+                self._next_shard()
+            part = images[done : done + room]
+            self._file.write(np.ascontiguousarray(part).data)
+            self.rows += len(part)
+            done += len(part)
+
+    def _next_shard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = (self._temporary / shard_name(self.rows // self.shard_rows)).open("wb")
+
+
+def shard_name(number: int) -> str:
+    """``00000.bin`` and so on."""
+    return f"{number:05}.bin"
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+    expected = int(np.prod(shape))
+    found = path.stat().st_size if path.is_file() else -1
+    if found != expected:
+        problem = "is missing" if found < 0 else f"has {found:,} bytes instead of {expected:,}"
+        raise DataError(f"{path} {problem}: run ingest again (rootstock run --force ingest)")
+    return np.memmap(path, np.uint8, "r", shape=shape)

@@ -1,0 +1,66 @@
+"""Progress with rate and time left, on anything that takes over a few seconds.
+
+On a terminal it is one line that moves; in a pipe (DVC, Prefect, CI) it is a whole line every few seconds.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+
+class Progress:
+    """``with Progress("pretrain", total=400, unit="steps") as bar: … bar.advance(1, loss=0.3)``."""
+
+    def __init__(self, description: str, total: int, unit: str = "it", every: float = 5.0, start: int = 0) -> None:
+        self.description, self.total, self.unit = description, total, unit
+        self.done = self.start = start
+        self.moving = sys.stderr.isatty()
+        self.every = 0.2 if self.moving else every
+        self.began = self.shown = time.monotonic()
+        self.values: dict[str, float] = {}
+        self.told = -1
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.moving and self.shown > self.began:
+            sys.stderr.write("\n" if kind else f"\r{self.line()}\x1b[K\n")
+        elif not self.moving and kind is None and self.told != self.done and time.monotonic() - self.began > self.every:
+            print(self.line(), flush=True)
+
+    def advance(self, count: int = 1, **values: float) -> None:
+        """Count ``count`` more as done and keep ``values`` to show beside it."""
+        self.done += count
+        self.values.update(values)
+        now = time.monotonic()
+        if now - self.shown < self.every:
+            return
+        self.shown = now
+        if self.moving:
+            sys.stderr.write(f"\r{self.line()}\x1b[K")
+            sys.stderr.flush()
+        else:
+            self.told = self.done
+            print(self.line(), flush=True)
+
+    def line(self) -> str:
+        """What is shown: share, count, rate, time left and the latest values."""
+        seconds = max(time.monotonic() - self.began, 1e-9)
+        rate = (self.done - self.start) / seconds
+        left = clock((self.total - self.done) / rate) if rate > 0 else "?"
+        share = 100 * self.done / self.total if self.total else 100.0
+        extra = "".join(f"  {name} {value:.4g}" for name, value in self.values.items())
+        return (
+            f"{self.description}  {share:3.0f} %  {self.done:,}/{self.total:,} {self.unit}  "
+            f"{rate:,.1f} {self.unit}/s  {'took ' + clock(seconds) if self.done >= self.total else 'left ' + left}{extra}"
+        )
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``2:03``."""
+    minutes, second = divmod(int(seconds + 0.5), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"

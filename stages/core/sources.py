@@ -1,0 +1,187 @@
+"""Where images come from: what ``ingest.source`` may say, a cheap check of it, and the fingerprint DVC watches."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from stages.core import paths
+from stages.core.errors import ConfigError
+from stages.core.folders import Listing, content_hashes, has_image, walk
+from stages.core.images import EXTENSIONS
+from stages.core.io import write_json
+from stages.core.params import Ingest, Params
+from stages.core.registry import nearest
+
+KINDS = {
+    "digits": "digits",
+    "folder": "folder:PATH",
+    "tar": "tar:PATH",
+    "parquet": "parquet:PATH",
+    "synthetic": "synthetic or synthetic:images=600,duplicates=0.1",
+}
+ARCHIVES = {"tar": frozenset({".tar"}), "parquet": frozenset({".parquet"})}
+"""Kinds whose argument is one file, or a folder of files, of these extensions."""
+SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+"""Folder names that give a split, where the top level of a source has nothing else."""
+UNLABELLED = frozenset({"unlabelled", "unlabeled"})
+
+
+@dataclass(frozen=True)
+class Source:
+    """One parsed source: ``folder:PATH`` has the kind ``folder`` and the argument ``PATH``.
+
+    ``name`` is what the manifest calls it: no path, so that outputs are the same wherever the images lie.
+    """
+
+    kind: str
+    argument: str
+    name: str
+    role: str = "target"  # target: labels and splits count | pool: only images, to learn from without labels
+    license: str | None = None
+    attribution: str | None = None
+
+    @property
+    def path(self) -> Path:
+        """The argument as a path; relative ones count from the project root."""
+        return Path(self.argument).expanduser()
+
+
+def parse(text: str) -> Source:
+    """Parse one source; anything but the kinds above is one line that says what is allowed."""
+    kind, _, argument = text.partition(":")
+    if kind not in KINDS:
+        raise ConfigError(f"ingest.source: {text!r} is no source; {nearest(kind, list(KINDS))}use {', '.join(KINDS.values())}")
+    if kind in {"folder", *ARCHIVES} and not argument:
+        raise ConfigError(f"ingest.source: {kind} needs a path, for example {kind}:/data/flowers")
+    if kind == "digits" and argument:
+        raise ConfigError(f"ingest.source: digits takes no argument, {argument!r} was given")
+    return Source(kind, argument, kind)
+
+
+def sources(ingest: Ingest) -> list[Source]:
+    """The sources of a configuration, in order. Each has its own name: the kind, numbered where it repeats, if none is given."""
+    if isinstance(ingest.source, str):
+        return [parse(ingest.source)]
+    found: list[Source] = []
+    for entry in ingest.source:
+        source = parse(entry.from_)
+        same = sum(other.kind == source.kind for other in found)
+        name = entry.name or (f"{source.kind}-{same + 1}" if same else source.kind)
+        if ":" in name or any(other.name == name for other in found):
+            raise ConfigError(f"ingest.source: {name!r} cannot name a source: names are different and hold no colon")
+        found.append(replace(source, name=name, role=entry.role, license=entry.license, attribution=entry.attribution))
+    if not found:
+        raise ConfigError(f"ingest.source: the list is empty; use {', '.join(KINDS.values())}")
+    return found
+
+
+def archives(source: Source) -> Listing:
+    """The files of a ``tar`` or ``parquet`` source: the one file, or all of them below a folder."""
+    extensions = ARCHIVES[source.kind]
+    if not source.path.is_file():
+        return walk(source.path, extensions)
+    listing = walk(source.path.parent, frozenset({source.path.suffix.lower()}))
+    here = [row for row, name in enumerate(listing.files) if name == source.path.name]
+    return Listing(listing.root, [source.path.name], listing.stats[here])
+
+
+def check_source(ingest: Ingest) -> None:
+    """Refuse what ingest could not use, reading as little as possible.
+
+    Raises:
+        ConfigError: a missing folder, no image in it, or a single class.
+    """
+    for source in sources(ingest):
+        if source.kind == "folder":
+            _check_folder(source)
+        elif source.kind in ARCHIVES:
+            _check_path(source)
+            if source.path.is_dir() and not archives(source).files:
+                wanted = ", ".join(ARCHIVES[source.kind])
+                raise ConfigError(f"ingest.source: {source.path} has no {wanted} file")
+
+
+def fingerprint(ingest: Ingest) -> dict[str, Any]:
+    """What the sources contain, as a small mapping that changes when an image is added, changed, renamed or removed."""
+    return {"format": 1, "sources": [_fingerprint(source) for source in sources(ingest)]}
+
+
+def write_fingerprint(params: Params) -> Path:
+    """Check the sources and refresh :data:`paths.FINGERPRINT`, touching the file only when its content changes."""
+    check_source(params.ingest)
+    content = fingerprint(params.ingest)
+    temporary = paths.FINGERPRINT.with_suffix(".new")
+    write_json(temporary, content)
+    if paths.FINGERPRINT.is_file() and paths.FINGERPRINT.read_bytes() == temporary.read_bytes():
+        temporary.unlink()
+    else:
+        temporary.replace(paths.FINGERPRINT)
+    return paths.FINGERPRINT
+
+
+def has_splits(names: list[str]) -> bool:
+    """Whether these top-level folders are splits (a ``train`` and only names that mean a split) rather than classes."""
+    lower = {name.lower() for name in names}
+    return "train" in {SPLITS.get(name) for name in lower} and lower <= SPLITS.keys() | UNLABELLED
+
+
+def place(file: str, splits: bool) -> tuple[str | None, str | None]:
+    """The given split and the label of a file, from its path below the source root; ``None`` where the path does not say."""
+    folders = file.split("/")[:-1]
+    split = None
+    if splits and folders:
+        first = folders.pop(0).lower()
+        if first in UNLABELLED:
+            return None, None
+        split = SPLITS[first]
+    if not folders or folders[0].lower() in UNLABELLED:
+        return split, None
+    return split, folders[0]
+
+
+def _fingerprint(source: Source) -> dict[str, Any]:
+    if source.kind == "synthetic":
+        return {"source": source.name, "files": 0, "sha256": hashlib.sha256(source.argument.encode()).hexdigest()}
+    if source.kind == "digits":
+        package = find_spec("sklearn")
+        assert package is not None and package.origin is not None
+        table = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        return {"source": source.name, "files": 1, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
+    listing = archives(source) if source.kind in ARCHIVES else walk(source.path)
+    return {"source": source.name, "files": len(listing.files), "sha256": listing.digest(content_hashes(listing))}
+
+
+def _check_path(source: Source) -> None:
+    if not source.path.exists():
+        raise ConfigError(f"ingest.source: {source.path} does not exist (project root: {Path.cwd()})")
+
+
+def _check_folder(source: Source) -> None:
+    root = source.path
+    _check_path(source)
+    if not root.is_dir():
+        raise ConfigError(f"ingest.source: {root} is a file, not a folder")
+    try:
+        top = _folders(root)
+    except OSError as error:
+        raise ConfigError(f"ingest.source: {root} cannot be listed: {error.strerror}") from None
+    splits = has_splits([folder.name for folder in top])
+    inner = [folder for folder in top if not splits or folder.name.lower() in UNLABELLED]
+    outer = [child for folder in top if folder not in inner for child in _folders(folder)]
+    classes = {folder.name for folder in [*inner, *outer] if folder.name.lower() not in UNLABELLED and has_image(folder)}
+    if len(classes) == 1 and source.role == "target":
+        only = next(iter(classes))
+        below = root / only
+        hint = f"; did you mean folder:{below}?" if not splits and len(_folders(below)) > 1 else ""
+        raise ConfigError(f"ingest.source: {root} has one class, {only!r}: a classifier needs two or more class folders{hint}")
+    if not classes and not has_image(root):
+        allowed = ", ".join(sorted(EXTENSIONS))
+        raise ConfigError(f"ingest.source: {root} has no images ({allowed}); put them in it, one folder per class")
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))

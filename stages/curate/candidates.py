@@ -1,0 +1,82 @@
+"""Which pairs of images are worth comparing: neighbours in feature space and in perceptual hash, without comparing all pairs."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.core.manifest import Rows
+from stages.curate import kmeans
+from stages.curate.features import Features
+
+PER_LIST = 1000
+LISTS = 3
+_BAND_BITS = 16
+_WINDOW = 4
+_HASH_BITS = 4
+
+
+def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` rows most like each row by correlation of their features: rows ``(n, count)`` and correlations, -1 = none.
+
+    Rows are put into the three nearest of about ``n / 1000`` lists, and compared within lists; up to 1,000 rows that is exact.
+    """
+
+    def unit(chosen: Rows) -> Tensor:
+        values = features(chosen)
+        values = values - values.mean(1, keepdim=True)
+        scaled: Tensor = values / (values.norm(dim=1, keepdim=True) + 1e-6)
+        return scaled
+
+    centroids = kmeans.fit(unit, rows, max(1, len(rows) // PER_LIST), seed)
+    lists = np.concatenate(
+        [
+            kmeans.nearest_lists(unit(rows[first : first + kmeans.BLOCK]), centroids, LISTS).numpy()
+            for first in range(0, len(rows), kmeans.BLOCK)
+        ]
+    )
+    best = np.full((len(rows), count), -1, np.float32)
+    found = np.full((len(rows), count), -1, np.int64)
+    for number in range(len(centroids)):
+        members = np.flatnonzero((lists == number).any(axis=1))
+        _merge(unit(rows[members]), members, best, found)
+    return np.where(found >= 0, rows[found], -1), best
+
+
+def _merge(values: Tensor, members: np.ndarray, best: np.ndarray, found: np.ndarray) -> None:
+    """Update the best neighbours of the members of one list with each other."""
+    count = min(best.shape[1], len(members) - 1)
+    if count < 1:
+        return
+    for first in range(0, len(members), 2048):
+        part = values[first : first + 2048] @ values.T
+        here = torch.arange(len(part))
+        part[here, here + first] = -2
+        top = torch.topk(part, count)
+        mine = members[first : first + 2048]
+        scores = np.concatenate([best[mine], top.values.numpy()], axis=1)
+        places = np.concatenate([found[mine], members[top.indices.numpy()]], axis=1)
+        repeated = (places[:, :, None] == places[:, None, : best.shape[1]]).any(axis=2)
+        repeated[:, : best.shape[1]] = False
+        scores[repeated] = -2
+        order = np.argsort(-scores, axis=1, kind="stable")[:, : best.shape[1]]
+        best[mine] = np.take_along_axis(scores, order, axis=1)
+        found[mine] = np.where(best[mine] > -1, np.take_along_axis(places, order, axis=1), -1)
+
+
+def hash_pairs(hashes: np.ndarray) -> np.ndarray:
+    """Positions ``(m, 2)`` of pairs whose 64-bit hashes differ in at most 4 bits and agree in one quarter.
+
+    Within each quarter only close places in sorted order are compared, so that flat images do not make it quadratic.
+    """
+    pairs = [np.empty((0, 2), np.int64)]
+    for band in range(64 // _BAND_BITS):
+        turned = np.bitwise_or(hashes << np.uint64(band * _BAND_BITS), hashes >> np.uint64((64 - band * _BAND_BITS) % 64))
+        order = np.argsort(turned, kind="stable")
+        quarter = turned[order] >> np.uint64(64 - _BAND_BITS)
+        for step in range(1, _WINDOW + 1):
+            near = quarter[step:] == quarter[:-step]
+            near &= np.bitwise_count(hashes[order[step:]] ^ hashes[order[:-step]]) <= _HASH_BITS
+            pairs.append(np.stack([order[:-step][near], order[step:][near]], axis=1))
+    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)

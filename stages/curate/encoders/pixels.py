@@ -1,0 +1,16 @@
+"""Colour at 8 x 8: enough to find scenes and copies, at no cost."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+VERSION = 1
+SIDE = 8
+
+
+def encode(images: Tensor, argument: str) -> Tensor:
+    """Average colours in -1..1 on a grid of at most 8 x 8: ``(n, C * 64)``."""
+    scaled = images.to(torch.float32).div_(127.5).sub_(1)
+    return F.adaptive_avg_pool2d(scaled, min(SIDE, images.shape[-1])).flatten(1)

@@ -1,0 +1,75 @@
+"""k-means in blocks: bounded memory at any number of rows, the same clusters for the same seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.core.manifest import Rows
+from stages.core.random import numpy_generator
+
+Fetch = Callable[[Rows], Tensor]
+POINTS_PER_CLUSTER = 256
+ITERATIONS = 20
+BLOCK = 16384
+
+
+def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
+    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of at most 256 points per cluster, ``k <= len(rows)``."""
+    draw = numpy_generator(seed, "kmeans", clusters, len(rows))
+    clusters = min(clusters, len(rows))
+    sample = rows[np.sort(draw.permutation(len(rows))[: clusters * POINTS_PER_CLUSTER])]
+    points = fetch(sample)
+    centroids = points[torch.from_numpy(draw.permutation(len(points))[:clusters])].clone()
+    before: Tensor | None = None
+    for _ in range(ITERATIONS):
+        nearest, distance = _nearest(points, centroids)
+        if before is not None and torch.equal(nearest, before):
+            break
+        before = nearest
+        centroids = _means(points, nearest, distance, centroids)
+    return centroids
+
+
+def assign(fetch: Fetch, rows: Rows, centroids: Tensor) -> np.ndarray:
+    """The nearest centroid of each row: int32 ``(n,)``."""
+    out = np.empty(len(rows), np.int32)
+    for first in range(0, len(rows), BLOCK):
+        nearest, _ = _nearest(fetch(rows[first : first + BLOCK]), centroids)
+        out[first : first + BLOCK] = nearest.numpy()
+    return out
+
+
+def nearest_lists(points: Tensor, centroids: Tensor, count: int) -> Tensor:
+    """The ``count`` nearest centroids of each point ``(n, count)``."""
+    return torch.topk(_half_distance(points, centroids), min(count, len(centroids)), largest=False).indices
+
+
+def _half_distance(points: Tensor, centroids: Tensor) -> Tensor:
+    """Half the squared distance, less what depends on the point alone: ``(n, k)``."""
+    return torch.addmm(0.5 * centroids.square().sum(1), points, centroids.T, alpha=-1)
+
+
+def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    nearest = torch.empty(len(points), dtype=torch.long)
+    distance = torch.empty(len(points))
+    for first in range(0, len(points), BLOCK):
+        part = points[first : first + BLOCK]
+        low = _half_distance(part, centroids).min(1)
+        nearest[first : first + BLOCK] = low.indices
+        distance[first : first + BLOCK] = low.values + 0.5 * part.square().sum(1)
+    return nearest, distance
+
+
+def _means(points: Tensor, nearest: Tensor, distance: Tensor, centroids: Tensor) -> Tensor:
+    """New centroids; one that lost all its points moves to the point farthest from its own."""
+    counts = torch.bincount(nearest, minlength=len(centroids))
+    sums = torch.zeros_like(centroids).index_add_(0, nearest, points)
+    empty = torch.nonzero(counts == 0).flatten()
+    means = sums / counts.clamp(min=1)[:, None]
+    if len(empty):
+        means[empty] = points[torch.topk(distance, len(empty)).indices]
+    return means

@@ -1,0 +1,1 @@
+"""One file per operator: ``Settings`` and ``apply(curation, settings) → numbers to report``."""

@@ -1,0 +1,77 @@
+"""Different files of the same picture: rescaled, recompressed, brightened, slightly cropped.
+
+Less is More: Selective Reduction of CT Data for Self-Supervised Pre-Training (2024). Candidates come from perceptual hashes and
+from feature space; each is then verified on pixels. Validation and test images always stay: it is the training image that goes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from stages.core.manifest import Rows
+from stages.core.params import Section
+from stages.curate.candidates import hash_pairs, neighbours
+from stages.curate.similar import NEIGHBOURS, chance_limit, similarity
+from stages.curate.state import Curation
+
+WORTH_COMPARING = 0.88
+"""Correlation of features below which two images are not the same picture."""
+
+
+class Settings(Section):
+    """``similarity`` of structure (0..1) from which two images are one; raised where the data are alike by nature."""
+
+    similarity: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+
+def apply(curation: Curation, settings: Settings) -> dict[str, float]:
+    """Drop every image that shows the same picture as one that stays."""
+    rows = curation.kept()
+    if len(rows) < 3:
+        return {"dropped": 0, "similarity": settings.similarity}
+    near, correlation = neighbours(curation.features, rows, min(NEIGHBOURS, len(rows) - 1), curation.seed)
+    complete = (near >= 0).all(axis=1)
+    chance = chance_limit(curation.store, near[complete], rows[complete], curation.seed) if complete.any() else 0.0
+    limit = max(settings.similarity, chance)
+
+    hashes = np.array([int(text, 16) for text in curation.manifest.frame["phash"].iloc[rows]], np.uint64)
+    place, column = np.nonzero(correlation > WORTH_COMPARING)
+    pairs = np.concatenate([np.stack([rows[place], near[place, column]], axis=1), rows[hash_pairs(hashes)]])
+    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    pairs = pairs[curation.training[pairs].any(axis=1)]  # both held out: neither may go
+    same = similarity(curation.store, pairs[:, 0], pairs[:, 1]) >= limit
+    lost, kept, alike = thin(curation, pairs[same], limit)
+    names = curation.uris(kept)
+    curation.drop(lost, [f"near_duplicates: {score:.3f} like {name}" for score, name in zip(alike, names, strict=True)])
+    return {"dropped": len(lost), "candidates": len(pairs), "similarity": limit}
+
+
+def thin(curation: Curation, pairs: np.ndarray, limit: float) -> tuple[Rows, Rows, np.ndarray]:
+    """From groups of linked rows keep the fewest such that every other one resembles a kept one: lost, kept, similarity.
+
+    Within a group the held-out images are kept first, then labelled ones, then the first row.
+    """
+    members, positions = np.unique(pairs, return_inverse=True)
+    positions = positions.reshape(-1, 2)
+    links = coo_array((np.ones(len(pairs)), (positions[:, 0], positions[:, 1])), (len(members),) * 2)
+    _, group = connected_components(links, directed=False)
+    order = np.lexsort((members, ~curation.labelled[members], curation.training[members], group))
+    lost, kept, alike = [], [], []
+    for block in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        stay = members[block[:1]]
+        for row in members[block[1:]]:
+            scores = similarity(curation.store, np.full(len(stay), row), stay)
+            best = int(scores.argmax())
+            if scores[best] >= limit and curation.training[row]:
+                lost.append(row)
+                kept.append(stay[best])
+                alike.append(float(scores[best]))
+            else:
+                stay = np.append(stay, row)
+    by_row = np.argsort(np.array(lost, np.int64), kind="stable")
+    return np.array(lost, np.int64)[by_row], np.array(kept, np.int64)[by_row], np.array(alike)[by_row]

@@ -1,0 +1,1 @@
+"""Ingest: from sources of images to one manifest and one pixel store."""

@@ -1,0 +1,48 @@
+"""``python -m stages.ingest``."""
+
+from __future__ import annotations
+
+from stages.core import paths
+from stages.core.io import write_metrics
+from stages.core.manifest import Manifest
+from stages.core.params import Params
+from stages.core.sources import write_fingerprint
+from stages.core.stage import stage
+from stages.core.tracking import Tracker
+from stages.ingest.collect import complete_manifest, decode_images, list_sources
+from stages.ingest.resolve import resolve_store
+from stages.ingest.summary import count, write_reports
+
+
+@stage("ingest")
+def main(params: Params, track: Tracker) -> None:
+    """Read the images of params.yaml's ingest.source into one manifest and one pixel store.
+
+    Unreadable images become quarantined rows with their reason. Splits are drawn per label and per distinct image.
+    """
+    write_fingerprint(params)
+    listed = list_sources(params)
+    store = resolve_store(params.ingest, listed)
+    print(
+        f"ingest: store of {store.size} x {store.size} pixels, {store.channels} channel{'s' * (store.channels > 1)}", flush=True
+    )
+    track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
+
+    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS)
+    manifest = Manifest(complete_manifest(listed, facts, params))
+    manifest.write(paths.POOL_MANIFEST)
+
+    metrics = count(manifest, listed, store)
+    write_reports(manifest, paths.reports("ingest"))
+    write_metrics(paths.metrics("ingest"), metrics)
+    track.metrics({f"ingest.{name}": value for name, value in metrics.items() if isinstance(value, int)})
+    print(
+        f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in {metrics['classes']} classes, "
+        f"{metrics['quarantined']} quarantined, {metrics['duplicates']} exact copies"
+    )
+    if not manifest.classes:
+        print("ingest: no image has a label; pretraining and distillation work, fine-tuning and evaluation need class folders")
+
+
+if __name__ == "__main__":
+    main()

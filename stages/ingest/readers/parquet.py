@@ -1,0 +1,82 @@
+"""Parquet files of images, as Hugging Face lays them out: a column ``image`` of bytes (or ``{bytes, path}``) and a ``label``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from stages.core.errors import DataError
+from stages.core.params import Ingest
+from stages.core.sources import SPLITS, Source, archives
+from stages.ingest.entries import Entries
+from stages.ingest.readers.folder import readable
+
+Place = tuple[str, int, int]  # file, row group, row in it
+IMAGE, LABEL = "image", "label"
+
+
+def entries(source: Source, ingest: Ingest) -> Entries:
+    """List the rows; files named ``train-…``, ``validation-…`` or ``test-…`` give their split."""
+    out = Entries([], [], [], [])
+    handles: list[Place] = []
+    listing = archives(source)
+    for name in listing.files:
+        path = listing.root / name
+        file = _open(path)
+        split = SPLITS.get(Path(name).stem.split("-")[0].lower())
+        for number, label in enumerate(_labels(file)):
+            out.uris.append(f"{readable(name)}/{number:08}")
+            out.labels.append(label)
+            out.splits.append(split)
+        groups = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
+        handles += [(str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)]
+    return Entries(out.uris, out.labels, out.splits, handles)
+
+
+def load(handle: Place) -> bytes:
+    """The bytes of one image; empty if the row has none."""
+    path, group, row = handle
+    return _column(path, group)[row].as_py() or b""
+
+
+@lru_cache(maxsize=1)
+def _column(path: str, group: int) -> pa.Array:
+    """The image bytes of one row group: neighbours are loaded together."""
+    column = pq.ParquetFile(path).read_row_group(group, columns=[IMAGE]).column(0).combine_chunks()
+    if pa.types.is_struct(column.type):
+        column = column.field("bytes")
+    return column
+
+
+def _open(path: Path) -> pq.ParquetFile:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
+    schema = file.schema_arrow
+    kind = schema.field(IMAGE).type if IMAGE in schema.names else None
+    if kind is not None and pa.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
+    if kind is None or not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DataError(f"{path} has no column {IMAGE!r} of image bytes; it has {', '.join(schema.names)}")
+    return file
+
+
+def _labels(file: pq.ParquetFile) -> Iterator[str | None]:
+    """Labels as text: by name where the file carries Hugging Face's list of names."""
+    schema = file.schema_arrow
+    if LABEL not in schema.names:
+        yield from [None] * file.metadata.num_rows
+        return
+    features: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    names = features.get(LABEL, {}).get("names")
+    for batch in file.iter_batches(columns=[LABEL]):
+        for value in batch.column(0).to_pylist():
+            known = names is not None and isinstance(value, int) and 0 <= value < len(names)
+            yield None if value is None or value == -1 else str(names[value]) if known else str(value)

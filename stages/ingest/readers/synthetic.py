@@ -1,0 +1,163 @@
+"""Rendered shapes with known factors and, on demand, known faults: the ground truth every audit is measured against.
+
+Controlled factors as in A New Benchmark: On the Utility of Synthetic Data with Blender for Bare Supervised Learning (2023).
+The faults of an image stand in its uri, for example ``00042-near-copy-of-00007``.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Annotated
+
+import numpy as np
+import yaml
+from PIL import Image, ImageDraw, ImageEnhance
+from pydantic import Field, ValidationError
+
+from stages.core.errors import ConfigError
+from stages.core.params import Ingest, Positive, Section, Share, explain
+from stages.core.random import numpy_generator
+from stages.core.sources import Source
+from stages.ingest.entries import Entries
+
+SHAPES = ("circle", "square", "triangle", "cross", "ring")
+SIDE = 32
+_FINE = 4
+
+
+class Settings(Section):
+    """Everything after ``synthetic:``. Shares are of all images; a fault replaces what the image would have been."""
+
+    images: Positive = 600
+    seed: Annotated[int, Field(ge=0)] = 0
+    duplicates: Share = 0.0
+    near_duplicates: Share = 0.0
+    label_noise: Share = 0.0
+    corruption: Share = 0.0
+    poison: Share = 0.0
+    imbalance: Annotated[float, Field(ge=1)] = 1.0  # how much commoner the first shape is than the last
+    drift: bool = False  # the later an image, the brighter its background
+    domains: Annotated[int, Field(ge=1, le=4)] = 1
+
+
+Handle = tuple[Settings, int, str, int]  # settings, number, fault, the number it copies
+
+
+def entries(source: Source, ingest: Ingest) -> Entries:
+    """List the images; the label is the shape, the group the domain."""
+    settings = parse(source.argument)
+    faults, originals = plan(settings)
+    uris, labels, groups, handles = [], [], [], []
+    for number, (fault, original) in enumerate(zip(faults, originals, strict=True)):
+        shown = original if "copy" in fault else number
+        of = f"-of-{original:05}" if "copy" in fault else ""
+        uris.append(f"{number:05}{'-' + fault if fault else ''}{of}")
+        shape = int(factors(settings, shown)["shape"])
+        shift = 1 + number % (len(SHAPES) - 1)
+        labels.append(SHAPES[(shape + shift) % len(SHAPES)] if fault == "mislabelled" else SHAPES[shape])
+        groups.append(f"domain-{factors(settings, shown)['domain']}")
+        handles.append((settings, number, fault, original))
+    return Entries(uris, list(labels), [None] * len(uris), handles, groups=list(groups))
+
+
+def parse(argument: str) -> Settings:
+    """``images=600,duplicates=0.1`` as settings; a wrong one is refused in one line."""
+    pairs = dict(part.partition("=")[::2] for part in argument.split(",") if part)
+    try:
+        return Settings.model_validate({key.strip(): yaml.safe_load(value) for key, value in pairs.items()})
+    except ValidationError as error:
+        raise ConfigError(explain(error, "ingest.source: synthetic", Settings)) from None
+
+
+def plan(settings: Settings) -> tuple[list[str], list[int]]:
+    """The fault of every image (``""``: none) and, for copies, which faultless earlier image it repeats."""
+    draw = numpy_generator(settings.seed, "synthetic", "faults")
+    shares = {
+        "copy": settings.duplicates,
+        "near-copy": settings.near_duplicates,
+        "mislabelled": settings.label_noise,
+        "corrupt": settings.corruption,
+        "poisoned": settings.poison,
+    }
+    order = draw.permutation(np.arange(1, settings.images))
+    faults = [""] * settings.images
+    start = 0
+    for fault, share in shares.items():
+        count = round(share * settings.images)
+        for number in order[start : start + count]:
+            faults[number] = fault
+        start += count
+    sound = [number for number, fault in enumerate(faults) if not fault]
+    originals = [
+        int(draw.choice([one for one in sound if one < number] or [0])) if "copy" in fault else number
+        for number, fault in enumerate(faults)
+    ]
+    return faults, originals
+
+
+def factors(settings: Settings, number: int) -> dict[str, float]:
+    """What image ``number`` shows: shape, hue, texture, scale, pose, background, domain."""
+    draw = numpy_generator(settings.seed, "synthetic", number)
+    odds = settings.imbalance ** -(np.arange(len(SHAPES)) / (len(SHAPES) - 1))
+    shape = int(draw.choice(len(SHAPES), p=odds / odds.sum()))
+    names = ("hue", "texture", "scale", "x", "y", "angle", "background", "tint")
+    out = dict(zip(names, draw.random(len(names)).tolist(), strict=True)) | {"shape": shape}
+    if settings.drift:
+        out["background"] = 0.5 * out["background"] + 0.5 * number / settings.images
+    out["domain"] = int(draw.integers(settings.domains))
+    return out
+
+
+def load(handle: Handle) -> bytes:
+    """One image as a PNG file."""
+    settings, number, fault, original = handle
+    image = render(factors(settings, original), settings.seed, original)
+    if fault == "near-copy":
+        lot = numpy_generator(settings.seed, "synthetic", "near", number).random(3)
+        side, room = SIDE * 0.95, SIDE * 0.05
+        box = (room * lot[0], room * lot[1], room * lot[0] + side, room * lot[1] + side)
+        image = ImageEnhance.Brightness(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box)).enhance(
+            0.85 + 0.3 * lot[2]
+        )
+    if fault == "poisoned":
+        image.paste((255, 0, 255), (SIDE - 6, SIDE - 6, SIDE - 2, SIDE - 2))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    content = file.getvalue()
+    return content[: len(content) // 2] if fault == "corrupt" else content
+
+
+def render(shown: dict[str, float], seed: int, number: int) -> Image.Image:
+    """Draw the factors at four times the size and scale down; texture and background are noise of different grain."""
+    draw = numpy_generator(seed, "synthetic", "texture", number)
+    big = SIDE * _FINE
+    grain = (2, 8, 16, 4)[int(shown["domain"])]
+    noise = draw.normal(0, 18, (grain, grain, 3))
+    ground = np.array([shown["background"], shown["tint"], 0.5 + 0.3 * (shown["background"] - shown["tint"])]) * 200 + 25
+    back = Image.fromarray(np.clip(ground + noise, 0, 255).astype(np.uint8)).resize((big, big), Image.Resampling.BICUBIC)
+    colour = Image.new("HSV", (1, 1), (int(shown["hue"] * 255), 220, 230)).convert("RGB").getpixel((0, 0))
+    stripes = np.sin(np.arange(big) * (0.05 + 0.4 * shown["texture"]))[None, :, None] * 30
+    front = Image.fromarray(np.clip(np.array(colour)[None, None] + np.repeat(stripes, big, 0), 0, 255).astype(np.uint8))
+    mask = _mask(SHAPES[int(shown["shape"])], big, shown)
+    back.paste(front, mask=mask)
+    return back.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def _mask(shape: str, big: int, shown: dict[str, float]) -> Image.Image:
+    mask = Image.new("L", (big, big))
+    pen = ImageDraw.Draw(mask)
+    radius = big * (0.2 + 0.12 * shown["scale"])
+    x, y = big * (0.38 + 0.24 * shown["x"]), big * (0.38 + 0.24 * shown["y"])
+    box = (x - radius, y - radius, x + radius, y + radius)
+    turn = shown["angle"] * 90
+    if shape == "circle":
+        pen.ellipse(box, fill=255)
+    elif shape == "ring":
+        pen.ellipse(box, outline=255, width=int(radius * 0.35))
+    elif shape == "cross":
+        for angle in (turn, turn + 90):
+            ends = radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))
+            pen.line((x - ends[0], y - ends[1], x + ends[0], y + ends[1]), fill=255, width=int(radius * 0.45))
+    else:
+        pen.regular_polygon((x, y, radius), 4 if shape == "square" else 3, rotation=turn, fill=255)
+    return mask

@@ -1,0 +1,91 @@
+"""An ordered map over processes with a bounded number of results in flight, which survives a worker that dies."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import connection, get_context, parent_process
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ordered_map(
+    function: Callable[[T], R], tasks: Iterable[T], workers: int, rescue: Callable[[T, Callable[[T], R]], R]
+) -> Iterator[R]:
+    """Yield ``function(task)`` for every task, in order, from ``workers`` processes (1: this one).
+
+    When a worker dies, each task in flight goes to ``rescue(task, attempt)``, where ``attempt`` runs a task in a process of its
+    own and raises ``BrokenProcessPool`` if that process dies.
+    """
+    if workers <= 1:
+        yield from map(function, tasks)
+        return
+    pool = _pool(workers)
+    waiting: deque[tuple[T, Future[R]]] = deque()
+    try:
+        for task in tasks:
+            waiting.append((task, pool.submit(function, task)))
+            if len(waiting) <= 2 * workers:
+                continue
+            result, pool = _next(waiting, pool, workers, function, rescue)
+            yield result
+        while waiting:
+            result, pool = _next(waiting, pool, workers, function, rescue)
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _next(
+    waiting: deque[tuple[T, Future[R]]],
+    pool: ProcessPoolExecutor,
+    workers: int,
+    function: Callable[[T], R],
+    rescue: Callable[[T, Callable[[T], R]], R],
+) -> tuple[R, ProcessPoolExecutor]:
+    task, future = waiting.popleft()
+    try:
+        return future.result(), pool
+    except BrokenProcessPool:
+        pool.shutdown(cancel_futures=True)
+    pool = _pool(workers)
+    later = [other for other, _ in waiting]
+    waiting.clear()
+    result = rescue(task, lambda part: _alone(function, part))
+    waiting.extend((other, pool.submit(function, other)) for other in later)
+    return result, pool
+
+
+def _alone(function: Callable[[T], R], task: T) -> R:
+    with _pool(1) as pool:
+        return pool.submit(function, task).result()
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_start_worker)
+
+
+def _start_worker() -> None:
+    """One thread of arithmetic per worker, and no worker outlives the process that started it, however that ended."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threadpool_limits(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        connection.wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,1 @@
+"""Pretrain: learn an encoder from unlabelled images, and beside it the simplest objective as a control."""

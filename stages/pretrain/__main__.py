@@ -1,0 +1,63 @@
+"""``python -m stages.pretrain``."""
+
+from __future__ import annotations
+
+from stages.core import compute, paths
+from stages.core.io import atomic_directory, write_csv, write_json, write_metrics
+from stages.core.manifest import Manifest
+from stages.core.model import CONFIG, save_model
+from stages.core.params import Params
+from stages.core.pixels import PixelStore
+from stages.core.stage import stage
+from stages.core.tracking import Tracker
+from stages.core.training import distributed
+from stages.core.views.policy import Policy
+from stages.pretrain.launch import launch
+from stages.pretrain.probe import Probe
+from stages.pretrain.report import COLUMNS, curve, metrics, time_shares
+from stages.pretrain.train import Data, Trained, pretrain
+
+
+@stage("pretrain")
+def main(params: Params, track: Tracker) -> None:
+    """Learn an encoder from unlabelled images, and the control beside it at the same budget.
+
+    Killed at any step, the same command goes on from the last checkpoint and ends with the same bytes.
+    """
+    compute.deterministic()
+    track.tags(compute.describe(params.pretrain.precision))
+    manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
+    manifest.validate_against(store)
+    data = Data.of(manifest, store, Policy.read(paths.POLICY))
+    with distributed.process_group():
+        own = params.pretrain
+        runs = {"pretrained": pretrain(own.method, own.settings, data, params, track, "pretrained")}
+        if own.control is not None:
+            runs["control"] = pretrain(own.control, {}, data, params, track, "control")
+        if distributed.rank() == 0:
+            _write(runs, data, params, track)
+        distributed.barrier()
+
+
+def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker) -> None:
+    for label, directory in {"pretrained": paths.PRETRAINED, "control": paths.CONTROL}.items():
+        if label in runs:
+            save_model(directory, runs[label].backbone, runs[label].config, data.preprocess)
+        else:
+            with atomic_directory(directory) as temporary:
+                write_json(temporary / CONFIG, {"kind": "none", "why": "pretrain.control is null"})
+    write_csv(paths.reports("pretrain") / "curve.csv", COLUMNS, curve(runs))
+    raw = Probe.of(data.manifest, data.store, params.seed).raw_pixels()
+    numbers = metrics(runs["pretrained"], runs.get("control"), raw)
+    write_metrics(paths.metrics("pretrain"), numbers)
+    for label, trained in runs.items():
+        track.metrics({f"{label}.{name}": value for name, value in time_shares(trained).items()})
+        trained.resume.clear()
+        found = trained.metrics
+        print(f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe {found['rankme']:.1f}")
+    print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
+
+
+if __name__ == "__main__":
+    launch()
+    main()

@@ -1,0 +1,35 @@
+"""SimSiam: predict one view's embedding from the other's; a stopped gradient is all that prevents collapse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from stages.core.backbones import Backbone
+from stages.core.views.engine import Views
+from stages.core.views.plan import two_views
+from stages.pretrain.losses import negative_cosine
+from stages.pretrain.method import Losses, Method, MethodSettings, method, mlp
+
+
+@method("simsiam", paper="Exploring Simple Siamese Representation Learning, 2020")
+class SimSiam(Method):
+    """Siamese prediction without negatives, momentum or large batches."""
+
+    class Settings(MethodSettings):
+        projector: tuple[int, ...] = (512, 512)
+        predictor: int = 128
+
+    views = two_views()
+
+    def __init__(self, backbone: Backbone, settings: Any, images: int, seed: int) -> None:
+        super().__init__(backbone, settings, images, seed)
+        width = settings.projector[-1]
+        self.projector = mlp((backbone.num_features, *settings.projector), seed, "projector", last_norm=True)
+        self.predictor = mlp((width, settings.predictor, width), seed, "predictor")
+
+    def forward(self, views: Views) -> Losses:
+        """Symmetric: each view predicts the other."""
+        embeddings = self.projector(self.features(views.images))
+        first, second = embeddings.chunk(2)
+        from_first, from_second = self.predictor(embeddings).chunk(2)
+        return {"loss": (negative_cosine(from_first, second) + negative_cosine(from_second, first)) / 2}

@@ -1,0 +1,99 @@
+"""What the encoder is worth while it trains: clean images, eval mode, a fresh bank each time; the test split is never seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+
+from stages.core.backbones import Backbone
+from stages.core.features import knn_predict, normalise, rankme
+from stages.core.manifest import Manifest
+from stages.core.model import Encoder
+from stages.core.pixels import PixelStore
+from stages.core.preprocess import Preprocess
+from stages.core.random import numpy_generator
+
+BANK, QUERIES, SAMPLE = 2048, 1024, 1024
+"""Images looked at: enough for a stable curve, few enough to cost next to nothing."""
+NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Images to look at, held as uint8, and their labels. ``bank`` or ``queries`` may be empty: then there is no kNN."""
+
+    bank: Tensor
+    bank_labels: np.ndarray
+    queries: Tensor
+    query_labels: np.ndarray
+    sample: Tensor
+
+    @classmethod
+    def of(cls, manifest: Manifest, store: PixelStore, seed: int) -> Probe:
+        """Labelled training images as bank, validation images as queries, and a sample of the pretraining images."""
+        bank = _some(manifest.labelled_rows("train"), BANK, seed, "bank")
+        queries = _some(manifest.labelled_rows("val"), QUERIES, seed, "queries")
+        sample = _some(manifest.pretraining_rows(), SAMPLE, seed, "sample")
+        return cls(
+            store.gather(bank), manifest.labels(bank), store.gather(queries), manifest.labels(queries), store.gather(sample)
+        )
+
+    def of_backbone(self, backbone: Backbone, preprocess: Preprocess) -> Callable[[], dict[str, float]]:
+        """The probe as the loop calls it."""
+        encoder = Encoder(backbone, preprocess, {})
+
+        def look() -> dict[str, float]:
+            with attention(backbone) as entropies:
+                found = self(encoder.encode)
+            return {**found, "attention_entropy": float(np.mean(entropies))} if entropies else found
+
+        return look
+
+    def __call__(self, encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
+        """``knn`` accuracy on validation images (where there are labels), ``rankme`` and ``feature_variance`` of the sample."""
+        features = encode(self.sample).numpy()
+        found = {"rankme": rankme(features), "feature_variance": float(normalise(features).var(axis=0).sum())}
+        if len(self.bank) and len(self.queries):
+            bank, queries = encode(self.bank).numpy(), encode(self.queries).numpy()
+            predicted = knn_predict(bank, self.bank_labels, queries, NEIGHBOURS)
+            found["knn"] = float((predicted == self.query_labels).mean())
+        return found
+
+    def raw_pixels(self) -> dict[str, float]:
+        """The same on pixels: what learning must beat."""
+        return self(lambda images: images.flatten(1).float() / 255)
+
+
+@contextmanager
+def attention(backbone: Backbone) -> Iterator[list[float]]:
+    """Collect the entropy of every attention map of a transformer, as a share of the largest possible (1: looks everywhere
+    alike; near 0: every token at one other). Networks without attention collect nothing."""
+    entropies: list[float] = []
+
+    def listen(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        weights = inputs[0].float()  # (N, heads, tokens, tokens)
+        entropies.append(float(-(weights * (weights + 1e-9).log()).sum(dim=-1).mean() / math.log(weights.shape[-1])))
+
+    heads: list[Any] = [module for module in backbone.modules() if hasattr(module, "fused_attn") and hasattr(module, "attn_drop")]
+    fused = [head.fused_attn for head in heads]
+    handles = [head.attn_drop.register_forward_pre_hook(listen) for head in heads]
+    for head in heads:
+        head.fused_attn = False  # the fused kernel never shows its weights
+    try:
+        yield entropies
+    finally:
+        for head, before, handle in zip(heads, fused, handles, strict=True):
+            head.fused_attn = before
+            handle.remove()
+
+
+def _some(rows: np.ndarray, most: int, seed: int, name: str) -> np.ndarray:
+    if len(rows) <= most:
+        return rows
+    return np.sort(numpy_generator(seed, "probe", name).choice(rows, most, replace=False))

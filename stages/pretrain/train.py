@@ -1,0 +1,107 @@
+"""Pretraining as one call: a backbone, an objective, images; out comes the trained backbone and its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.core.backbones import Backbone, create_backbone
+from stages.core.manifest import Manifest
+from stages.core.params import Params
+from stages.core.pixels import PixelStore
+from stages.core.preprocess import Preprocess
+from stages.core.tracking import Tracker
+from stages.core.training import distributed
+from stages.core.training.batches import Pixels, ViewBatches
+from stages.core.training.checkpoint import Identity, Resume, digest
+from stages.core.training.loop import History, fit
+from stages.core.views.engine import ViewEngine
+from stages.core.views.policy import Policy
+from stages.pretrain.method import check_settings, method_class
+from stages.pretrain.plan import batch_size, recipe
+from stages.pretrain.probe import Probe
+
+COLLAPSED = 0.1
+"""Spread of features below which an encoder says the same of every image."""
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on and looked at: rows of a store, a policy, the preprocessing measured on those rows."""
+
+    manifest: Manifest
+    store: PixelStore
+    rows: np.ndarray
+    policy: Policy
+    preprocess: Preprocess
+
+    @classmethod
+    def of(cls, manifest: Manifest, store: PixelStore, policy: Policy) -> Data:
+        """All rows that pretraining may see."""
+        rows = manifest.pretraining_rows()
+        return cls(manifest, store, rows, policy, Preprocess.from_pixels(store, rows))
+
+    @property
+    def ids(self) -> list[str]:
+        """Content hashes of the images, in order."""
+        ids: list[str] = self.manifest.frame["id"].iloc[self.rows].tolist()
+        return ids
+
+    def hashes(self) -> dict[str, str]:
+        """What a checkpoint's input hash is made of."""
+        return {
+            "images": digest(self.ids),
+            "policy": digest(self.policy.model_dump(mode="json")),
+            "shape": str(self.store.shape[1:]),
+        }
+
+
+@dataclass(frozen=True)
+class Trained:
+    """An encoder and what happened on the way; ``config`` goes into the artifact."""
+
+    backbone: Backbone
+    history: History
+    config: dict[str, Any]
+    metrics: dict[str, Any]
+    resume: Resume
+
+
+def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params, track: Tracker, label: str) -> Trained:
+    """Train ``params.pretrain.backbone`` with the objective ``name``; ``label`` tells the runs of a stage apart."""
+    own = params.pretrain
+    kind = method_class(name)
+    chosen = check_settings(kind, settings)
+    size = batch_size(own, len(data.rows), distributed.world())
+    backbone = create_backbone(own.backbone, data.preprocess.channels, data.preprocess.size, params.seed)
+    module = kind(backbone, chosen, len(data.rows), params.seed)
+    if own.sync_batchnorm:
+        distributed.synchronised(module)
+    engine = ViewEngine(data.policy, kind.views, data.preprocess)
+    batches = ViewBatches(Pixels(data.store, data.rows), engine, size, params.seed, data.ids)
+    plan = recipe(own, params.seed, batches.size, batches.steps_per_epoch, label)
+    resolved = {
+        **asdict(plan),
+        "batch_size": size,
+        "method": name,
+        "settings": chosen.model_dump(mode="json"),
+        "backbone": own.backbone,
+    }
+    track.params({f"{label}.{key}": value for key, value in resolved.items()})
+    resume = Resume(Identity(resolved, data.hashes()))
+    probe = Probe.of(data.manifest, data.store, params.seed).of_backbone(backbone, data.preprocess)
+    history = fit(module, batches, plan, resume, track, probe)
+    config = {key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")}
+    config |= {"paper": kind.paper, "epochs": own.epochs, "seed": params.seed, "images": len(data.rows)}
+    return Trained(backbone, history, config, _metrics(name, history, backbone), resume)
+
+
+def _metrics(name: str, history: History, backbone: Backbone) -> dict[str, Any]:
+    last = history.rows[-1]
+    told = ("loss", "knn", "rankme", "feature_variance", "embedding_std", "attention_entropy")
+    kept: dict[str, Any] = {key: last[key] for key in told if key in last}
+    collapsed = last.get("feature_variance", 1.0) < COLLAPSED**2 or last.get("rankme", 2.0) < 1.5
+    return {"method": name, **kept, "collapsed": collapsed, "parameters": backbone.parameter_count, **history.counts}

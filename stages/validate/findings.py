@@ -1,0 +1,71 @@
+"""From outcomes to findings: one sentence per failed expectation, one row per image at fault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from stages.validate.suite import Outcome
+
+SEVERITIES = ("critical", "warning", "info")
+EXAMPLES = 3
+COLUMNS = ("severity", "check", "found", "id", "uri")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about the data a person should know: ``critical`` stops the pipeline."""
+
+    severity: str
+    check: str
+    found: str
+    uris: list[str]
+
+    def line(self) -> str:
+        """The finding as one line."""
+        examples = ", ".join(self.uris[:EXAMPLES]) + (", …" if len(self.uris) > EXAMPLES else "")
+        return f"{self.severity}: expected: {self.check}; found: {self.found}{': ' * bool(examples)}{examples}"
+
+
+def findings(outcomes: list[Outcome], facts: pd.DataFrame) -> list[Finding]:
+    """What failed, gravest first, otherwise in the order of the suite."""
+    failed = [_finding(outcome, facts) for outcome in outcomes if not outcome.passed]
+    return sorted(failed, key=lambda finding: SEVERITIES.index(finding.severity))
+
+
+def rows(found: list[Finding], facts: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+    """``findings.csv``: a row per finding and image, or one without an image where a finding is about none."""
+    ids = facts.drop_duplicates("uri").set_index("uri")["id"]
+    for finding in found:
+        for uri in finding.uris or [""]:
+            content = ids.get(uri)
+            yield finding.severity, finding.check, finding.found, content if isinstance(content, str) else "", uri
+
+
+def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, Any]:
+    """``metrics/validate.json``: the same for the same data, whenever it was checked."""
+    counts = {severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES}
+    return {
+        "passed": counts["critical"] == 0,
+        "checks": asked,
+        "images": len(facts),
+        "quarantined": float(facts["quarantined"].mean()),
+        **counts,
+    }
+
+
+def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
+    check, uris = outcome.check, outcome.uris
+    if check.arguments["column"] == "class_in_split":
+        present = set(facts["class_in_split"].dropna())
+        missing = [name for name in check.arguments["value_set"] if name not in present]
+        found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"
+        return Finding(check.severity, check.sentence, found, [])
+    if check.arguments["column"] == "quarantined":
+        uris = facts.loc[facts["quarantined"] == 1, "uri"].tolist()
+        return Finding(check.severity, check.sentence, f"{len(uris)} of {len(facts)} ({len(uris) / len(facts):.1%})", uris)
+    found = f"{len(uris)} images that are not so" if uris else str(outcome.observed)
+    return Finding(check.severity, check.sentence, found, uris)

@@ -1,0 +1,140 @@
+"""Each operator against a second, naive implementation."""
+
+from collections import Counter
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from image_folders import DIGITS, IMAGES
+
+from stages.core.random import numpy_generator
+from stages.curate import kmeans
+from stages.curate.candidates import hash_pairs, neighbours
+from stages.curate.operators.balance import allocate, share_out
+from stages.curate.operators.exact_duplicates import find_copies
+from stages.curate.similar import chance_limit, similarity
+
+clusters = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=30))
+def test_copies_against_a_loop(images):
+    ids, preferred = np.array([name for name, _ in images], object), np.array([flag for _, flag in images], bool)
+    expected = {}
+    for name in set(ids):
+        rows = [row for row in range(len(ids)) if ids[row] == name]
+        stays = next((row for row in rows if preferred[row]), rows[0])
+        expected |= {row: stays for row in rows if row != stays}
+    copies, originals = find_copies(ids, preferred)
+    assert dict(zip(copies.tolist(), originals.tolist(), strict=True)) == expected
+    assert copies.tolist() == sorted(copies.tolist())
+
+
+@settings(max_examples=200)
+@given(clusters, st.integers(0, 400))
+def test_allocation_against_handing_out_one_at_a_time(drawn, budget):
+    sizes = np.array([max(pair) for pair in drawn])
+    base = np.array([min(pair) for pair in drawn])
+    budget = max(budget, int(base.sum()))
+    shares = base.copy()
+    while shares.sum() < min(budget, sizes.sum()):
+        open_ones = np.flatnonzero(shares < sizes)
+        shares[open_ones[shares[open_ones].argmin()]] += 1
+    found = allocate(budget, sizes, base)
+    assert found.sum() == shares.sum()
+    assert sorted(found.tolist()) == sorted(shares.tolist())
+    assert ((base <= found) & (found <= sizes)).all()
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 10**6), st.integers(0, 300))
+def test_a_hierarchy_meets_the_budget_and_balances_the_top_first(seed, budget):
+    draw = numpy_generator(seed, "t")
+    leaf, parent = draw.integers(0, 12, 300), draw.integers(0, 3, 12)
+    labelled = draw.random(300) < 0.1
+    quotas = share_out(leaf, labelled, [parent], 12, budget)
+    assert quotas.sum() == budget
+    assert (quotas <= np.bincount(leaf, minlength=12)).all()
+    if labelled.sum() <= budget:
+        assert (quotas >= np.bincount(leaf[labelled], minlength=12)).all()
+    tops = np.bincount(parent, quotas, 3)
+    room = np.bincount(parent, np.bincount(leaf, minlength=12), 3) > tops
+    bound = np.bincount(parent, np.bincount(leaf[labelled], minlength=12), 3)
+    if labelled.sum() <= budget and room.any():
+        assert (tops <= np.maximum(tops[room].min() + 1, bound)).all()
+
+
+def test_kmeans_reaches_what_a_plain_loop_reaches_from_the_same_start():
+    points = torch.from_numpy(DIGITS.images.reshape(-1, 64)[:500].astype(np.float32))
+    rows = np.arange(500)
+    fetch = lambda chosen: points[torch.from_numpy(chosen)]  # noqa: E731
+    centroids = kmeans.fit(fetch, rows, 8, seed=3)
+    draw = numpy_generator(3, "kmeans", 8, 500)
+    sample = points.numpy()[np.sort(draw.permutation(500)[: 8 * 256])]
+    plain = sample[draw.permutation(500)[:8]].astype(np.float64)
+    for _ in range(kmeans.ITERATIONS):
+        nearest = ((sample[:, None] - plain[None]) ** 2).sum(2).argmin(1)
+        plain = np.stack([sample[nearest == number].mean(0) for number in range(8)])
+    assert np.allclose(np.sort(centroids.numpy(), 0), np.sort(plain, 0), atol=1e-2)
+    labels = kmeans.assign(fetch, rows, centroids)
+    assert (labels == ((points.numpy()[:, None] - centroids.numpy()[None]) ** 2).sum(2).argmin(1)).all()
+
+
+def test_no_cluster_stays_empty():
+    points = torch.cat([torch.zeros(50, 2), torch.tensor([[9.0, 9.0], [-9.0, 9.0]])])
+    centroids = kmeans.fit(lambda rows: points[torch.from_numpy(rows)], np.arange(52), 3, seed=0)
+    assert len(Counter(kmeans.assign(lambda rows: points[torch.from_numpy(rows)], np.arange(52), centroids))) == 3
+
+
+def test_neighbours_against_all_pairs():
+    points = torch.from_numpy(DIGITS.images.reshape(-1, 64).astype(np.float32))
+    rows = np.arange(0, 1797, 2)
+    found, scores = neighbours(lambda chosen: points[torch.from_numpy(chosen)], rows, 4, seed=0)
+    table = np.corrcoef(points.numpy()[rows])
+    np.fill_diagonal(table, -2)
+    assert np.allclose(np.sort(table, 1)[:, ::-1][:, :4], scores, atol=1e-5)
+    assert np.allclose(table[np.arange(len(rows))[:, None], np.searchsorted(rows, found)], scores, atol=1e-5)
+
+
+def test_hash_pairs_against_all_pairs():
+    draw = numpy_generator(0, "hash")
+    base = draw.integers(0, 2**63, 40, dtype=np.uint64)
+    flipped = base ^ (np.uint64(1) << draw.integers(0, 16, 40, dtype=np.uint64))
+    hashes = np.concatenate([base, flipped])
+    everyone = {(a, b) for a in range(80) for b in range(a + 1, 80) if bin(int(hashes[a] ^ hashes[b])).count("1") <= 4}
+    assert {tuple(pair) for pair in hash_pairs(hashes).tolist()} == everyone
+
+
+class Store:
+    """The digits as a pixel store."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = torch.from_numpy(images)
+
+    def gather(self, rows):
+        return self.images[torch.from_numpy(np.asarray(rows))]
+
+
+def test_similarity_is_symmetric_blind_to_brightness_and_sees_another_digit():
+    images = np.stack([np.kron(image, np.ones((4, 4), np.uint8)) for image in IMAGES[:60]])[:, None]
+    darker = (images * 0.7 + 20).astype(np.uint8)
+    store = Store(np.concatenate([images, darker]))
+    rows = np.arange(60)
+    assert (similarity(store, rows, rows + 60) > 0.97).all()
+    forth, back = similarity(store, rows[:-1], rows[1:]), similarity(store, rows[1:], rows[:-1])
+    assert np.allclose(forth, back, atol=1e-5)
+    assert np.median(forth) < 0.7
+
+
+def test_the_chance_limit_rises_where_images_are_alike_by_nature():
+    draw = numpy_generator(0, "noise")
+    noise = draw.integers(0, 256, (400, 1, 16, 16)).astype(np.uint8)
+    digits = np.stack([np.kron(image, np.ones((2, 2), np.uint8)) for image in IMAGES[:400]])[:, None]
+    limits = []
+    for images in (noise, digits):
+        flat = torch.from_numpy(images.reshape(400, -1).astype(np.float32))
+        rows = np.arange(400)
+        near, _ = neighbours(lambda chosen, of=flat: of[torch.from_numpy(chosen)], rows, 10, seed=0)
+        limits.append(chance_limit(Store(images), near, rows, seed=0))
+    assert limits[0] < 0.8 < 0.95 < limits[1] < 1

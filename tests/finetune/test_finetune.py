@@ -1,0 +1,108 @@
+"""Fine-tuning: two candidates, validation decides, one class artifact that calls its classes by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stages.core import paths
+from stages.core.errors import ConfigError, DataError
+from stages.core.features import embed
+from stages.core.finetuning import better
+from stages.core.io import read_csv
+from stages.core.manifest import Manifest
+from stages.core.model import load_classifier, load_encoder
+from stages.core.pixels import PixelStore
+from stages.core.probes import fit_linear
+from stages.finetune.__main__ import main
+from tests.transfer_project import digest, run_stage, small_params, write_project
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_project()
+    return tmp_path
+
+
+def relabel(**changes: object) -> None:
+    """Rewrite the labels of a split, ``train="3"`` or ``train=None``."""
+    manifest = Manifest.read(paths.CURATED_MANIFEST)
+    for split, label in changes.items():
+        manifest.frame.loc[manifest.frame["split"] == split, "label"] = label
+    manifest.write(paths.CURATED_MANIFEST)
+
+
+def test_validation_decides_and_the_artifact_is_the_winner(project: Path) -> None:
+    run_stage(main, small_params())
+    candidates = {row["method"]: row for row in read_csv(paths.reports("finetune") / "candidates.csv")}
+    accuracy = {name: float(row["validation_accuracy"]) for name, row in candidates.items()}
+    picked = json.loads(paths.metrics("finetune").read_text())["picked"]
+    assert accuracy[picked] == max(accuracy.values()) and candidates[picked]["picked"] == "true"
+    classifier, manifest = load_classifier(paths.FINETUNED), Manifest.read(paths.CURATED_MANIFEST)
+    assert classifier.classes == [str(digit) for digit in range(10)]
+    held = manifest.labelled_rows("val")
+    answers = classifier.predict_proba(PixelStore.open().gather(held)).numpy()
+    assert (answers.argmax(axis=1) == manifest.labels(held)).mean() == pytest.approx(accuracy[picked], abs=1e-5)
+
+
+def test_the_linear_candidate_is_the_probe_on_the_encoders_features(project: Path) -> None:
+    run_stage(main, small_params())
+    manifest, store, encoder = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open(), load_encoder(paths.DISTILLED)
+    rows, held = manifest.labelled_rows("train"), manifest.labelled_rows("val")
+    probe = fit_linear(embed(encoder, store, rows), manifest.labels(rows), embed(encoder, store, held), manifest.labels(held), 10)
+    linear = read_csv(paths.reports("finetune") / "candidates.csv")[0]
+    assert linear["method"] == "linear"
+    assert float(linear["validation_accuracy"]) == pytest.approx(probe.validation_accuracy, abs=1e-5)
+
+
+def test_equal_accuracy_is_settled_by_the_lower_loss() -> None:
+    from stages.core.finetuning import Candidate
+    from stages.core.training.loop import History
+
+    sure, unsure = (Candidate(name, None, 0.9, loss, "", History()) for name, loss in (("full", 0.2), ("linear", 0.4)))  # type: ignore[arg-type]
+    assert better(unsure, sure) is sure and better(sure, unsure) is sure
+
+
+def test_two_runs_in_two_directories_are_byte_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        write_project(200)
+        run_stage(main, small_params())
+        seen.append(digest(Path("models"), Path("metrics"), Path("reports")))
+    assert seen[0] == seen[1]
+    assert not list(paths.RESUME.glob("*"))
+
+
+def test_two_labelled_images_are_enough_to_run(project: Path) -> None:
+    manifest = Manifest.read(paths.CURATED_MANIFEST)
+    train = manifest.labelled_rows("train")
+    digits = manifest.frame["label"].iloc[train]
+    keep = {digits[digits == digit].index[0] for digit in ("0", "1")}
+    manifest.frame.loc[[row for row in train if row not in keep], ["split", "label"]] = ["none", None]
+    manifest.write(paths.CURATED_MANIFEST)
+    run_stage(main, small_params())
+    assert np.isfinite(json.loads(paths.metrics("finetune").read_text())["full"]["log_loss"])
+
+
+def test_one_class_no_labels_and_no_validation_are_one_clear_line_each(project: Path) -> None:
+    relabel(train="3")
+    with pytest.raises(ConfigError, match="every labelled train image is of the class '3'"):
+        run_stage(main, small_params())
+    relabel(train=None)
+    with pytest.raises(ConfigError, match=r"no train image has a label: raise ingest.labelled_fraction"):
+        run_stage(main, small_params())
+    relabel(train="3", val=None)
+    manifest = Manifest.read(paths.CURATED_MANIFEST)
+    manifest.frame.loc[manifest.labelled_rows("train")[:5], "label"] = "4"
+    manifest.write(paths.CURATED_MANIFEST)
+    with pytest.raises(ConfigError, match=r"no val image has a label: raise ingest.validation_fraction"):
+        run_stage(main, small_params())
+    relabel(train=None, test=None)
+    with pytest.raises(DataError, match="no image has a label"):
+        run_stage(main, small_params())

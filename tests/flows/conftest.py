@@ -1,0 +1,212 @@
+"""Small real projects: git, DVC, stages that are little scripts, one Prefect server for the whole session."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+STAGE = '''
+"""A stage that copies its inputs' letters and adds its own."""
+import time
+from pathlib import Path
+from stages.core.errors import Refused
+from stages.core.stage import stage
+from stages.core.tracking import Tracker
+from stages.core.io import atomic_directory, write_metrics, write_text
+from stages.core.params import Params
+{imports}
+
+@stage("{name}")
+def main(params: Params, track: Tracker) -> None:
+    """Adds a letter."""
+    before = "".join(Path(path).read_text() for path in {inputs!r})
+{body}
+    track.metrics({{"letters": float(len(before) + 1)}}, step=1)
+    write_text("{output}", before + "{letter}")
+    write_metrics("metrics/{name}.json", {{"letters": len(before) + 1}})
+
+
+if __name__ == "__main__":
+    main()
+'''
+
+
+class Project:
+    """A project in a folder of its own; ``rootstock`` runs the real command line in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.stages: dict[str, dict[str, object]] = {}
+
+    def add(
+        self, name: str, inputs: list[str], output: str, letter: str, body: str = "    pass", params: list[str] | None = None
+    ) -> None:
+        """A stage as one script, in dvc.yaml."""
+        script = self.root / "little" / name / "run.py"
+        script.parent.mkdir(parents=True, exist_ok=True)
+        text = STAGE.format(name=name, inputs=inputs, body=body, output=output, letter=letter, imports="")
+        script.write_text(text)
+        deps = [f"little/{name}", *inputs]
+        self.stages[name] = {
+            "cmd": f"python little/{name}/run.py",
+            "deps": deps,
+            "params": params or ["seed"],
+            "outs": [output],
+            "metrics": [{f"metrics/{name}.json": {"cache": True}}],
+            "meta": {"headline": "letters"},
+        }
+        self.write()
+
+    def write(self) -> None:
+        """Write dvc.yaml."""
+        (self.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": self.stages}, sort_keys=False))
+
+    def git(self, *arguments: str) -> None:
+        """Run git, loudly when it fails."""
+        identity = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=self.root, check=True, capture_output=True)
+
+    def environment(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Nothing of the tests' own tools leaks in, but the session's Prefect server."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "DVC_"))}
+        server = {key: os.environ[key] for key in ("PREFECT_API_URL",) if key in os.environ}
+        return {**kept, **server, "PYTHONPATH": str(ROOT), **(extra or {})}
+
+    def start(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None
+    ) -> subprocess.Popen[str]:
+        """Start ``rootstock`` without waiting for it."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flows.cli", *arguments],
+            cwd=cwd or self.root,
+            env=self.environment(environment),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    def afresh(self, *arguments: str) -> Finished:
+        """Run ``rootstock`` to its end in a process of its own, which has no store open."""
+        process = self.start(*arguments)
+        out, err = process.communicate(timeout=300)
+        return Finished(process.returncode, out, err)
+
+    def rootstock(self, *arguments: str, environment: Mapping[str, str] | None = None, cwd: Path | None = None) -> Finished:
+        """Run ``rootstock`` to its end, in this process: the same code without the seconds of importing everything again."""
+        out, err = io.StringIO(), io.StringIO()
+        before = dict(os.environ), Path.cwd(), sys.argv
+        try:
+            os.environ.clear()
+            os.environ.update(self.environment(environment))
+            os.chdir(cwd or self.root)
+            sys.argv = ["rootstock", *arguments]
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                code = _exit_code()
+        finally:
+            os.environ.clear()
+            os.environ.update(before[0])
+            os.chdir(before[1])
+            sys.argv = before[2]
+        return Finished(code, out.getvalue(), err.getvalue())
+
+    def text(self, path: str) -> str:
+        """The content of a file."""
+        return (self.root / path).read_text()
+
+    def states(self, out: str) -> dict[str, str]:
+        """Stage → state, from the table a run ends with."""
+        found = {}
+        for line in out.splitlines():
+            words = line.split()
+            if len(words) >= 2 and words[0] in self.stages and "│" not in line:
+                found[words[0]] = words[1]
+        return found
+
+
+class Finished:
+    """What a command left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    def __repr__(self) -> str:
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+
+def _exit_code() -> int:
+    from flows.cli import main
+
+    try:
+        main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """The settings a project makes for its tools, with a home of the tests' own."""
+    from flows.environment import QUIET
+
+    os.environ.update(QUIET)
+    os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
+
+
+@pytest.fixture(scope="session")
+def server(_environment: None) -> Iterator[str]:
+    """One Prefect server for every test that needs one."""
+    from flows.server import prefect_server
+
+    with prefect_server() as running:
+        running.wait()
+        yield running.address
+
+
+@pytest.fixture(scope="session")
+def _blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A committed project without stages, to copy; with an empty MLflow store, whose making takes seconds."""
+    root = tmp_path_factory.mktemp("blank")
+    shutil.copy(ROOT / "params.yaml", root)
+    shutil.copy(ROOT / ".gitignore", root)
+    shutil.copy(ROOT / ".dvcignore", root)
+    (root / ".dvc").mkdir()
+    shutil.copy(ROOT / ".dvc" / "config", root / ".dvc")
+    (root / "dvc.yaml").write_text("stages: {}\n")
+    project = Project(root)
+    project.git("init", "-q")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "start")
+    imports = "from pathlib import Path; from flows.environment import enter; from flows.tracking import Store"
+    code = f"{imports}; enter(Path.cwd()); Store.open()"
+    subprocess.run([sys.executable, "-c", code], cwd=root, env=project.environment(), check=True)
+    return root
+
+
+@pytest.fixture
+def bare_project(tmp_path: Path, _blank: Path) -> Project:
+    """A committed project without stages."""
+    root = tmp_path / "project"
+    shutil.copytree(_blank, root)
+    return Project(root)
+
+
+@pytest.fixture
+def project(bare_project: Project, server: str) -> Project:
+    """Four stages: a feeds b and c, both feed d."""
+    bare_project.add("a", [], "data/a.txt", "a")
+    bare_project.add("b", ["data/a.txt"], "data/b.txt", "b")
+    bare_project.add("c", ["data/a.txt"], "data/c.txt", "c", params=["seed", "pretrain"])
+    bare_project.add("d", ["data/b.txt", "data/c.txt"], "data/d.txt", "d")
+    bare_project.git("add", "-A")
+    bare_project.git("commit", "-q", "-m", "four stages")
+    return bare_project

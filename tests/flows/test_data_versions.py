@@ -1,0 +1,154 @@
+"""Dataset versions: tagged, compared, filled in after the fact."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from flows.data_diff import compare, summary
+from flows.data_versions import Version
+from stages.core.drift import image_statistics
+from stages.core.manifest import COLUMNS
+from stages.core.params import Monitor
+from stages.core.random import numpy_generator
+from tests.flows.test_worktrees import inside
+from tests.flows.tiny import Tiny, tiny
+
+MONITOR = Monitor(alpha=0.01, threshold=0.1, neighbours=5, max_images=200, max_unknown=0.2, retrain=False)
+POOL = """\
+stages:
+  ingest:
+    cmd: python pool.py
+    deps: [pool.py, pool.csv, pool.npy]
+    outs: [data/pool]
+"""
+SCRIPT = """\
+import shutil
+from pathlib import Path
+import numpy as np, pandas as pd
+from stages.core.manifest import Manifest
+from stages.core.pixels import PixelWriter
+frame = pd.read_csv("pool.csv", dtype=str, keep_default_na=False)
+frame = frame.replace("", None).astype({"width": int, "height": int, "channels": int})
+Manifest(frame).write("data/pool/manifest.parquet")
+with PixelWriter("data/pool/pixels", 1, 8) as writer:
+    writer.append(np.load("pool.npy"))
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Tiny:
+    return tiny(tmp_path / "project")
+
+
+def rows(count: int, prefix: str = "image") -> pd.DataFrame:
+    blank = dict.fromkeys(COLUMNS, "") | {"source": "photos", "role": "target", "split": "train", "status": "ok"}
+    blank |= {"width": 8, "height": 8, "channels": 1}
+    return pd.DataFrame(
+        [blank | {"id": f"{prefix}{i}", "uri": f"{prefix}{i}.png", "label": ["cat", "dog"][i % 2]} for i in range(count)]
+    )
+
+
+def pixels(count: int, brightness: int = 100) -> np.ndarray:
+    return numpy_generator(0, "pool", count).integers(brightness, brightness + 60, (count, 1, 8, 8), dtype=np.uint8)
+
+
+def pool(project: Tiny, name: str, frame: pd.DataFrame, images: np.ndarray) -> None:
+    (project.root / "dvc.yaml").write_text(POOL)
+    (project.root / "pool.py").write_text(SCRIPT)
+    frame.to_csv(project.root / "pool.csv", index=False)
+    np.save(project.root / "pool.npy", images)
+    project.dvc("repro", "-q")
+    project.commit(name)
+    project.git("tag", "-a", f"data/{name}", "-m", name)
+
+
+def test_tagging_commits_the_lock_and_the_parameters_and_nothing_else(project: Tiny) -> None:
+    project.dvc("repro", "-q", "-s", "ingest")
+    (project.root / "notes.txt").write_text("mine")
+    project.git("add", "notes.txt")
+    printed = project.rootstock("data", "tag", "v1", "-m", "the first")
+    assert "dataset version v1 is commit" in printed
+    assert project.git("show", "--name-only", "--format=%s", "HEAD").split("\n")[0] == "Data version v1: the first"
+    assert project.git("show", "--name-only", "--format=", "HEAD").split() == ["dvc.lock"]
+    assert project.git("status", "--porcelain") == "A  notes.txt"
+    assert project.git("cat-file", "-t", "data/v1") == "tag"
+    head = project.git("rev-parse", "HEAD")
+    project.rootstock("data", "tag", "same", "-m", "no change needs no commit")
+    assert project.git("rev-parse", "HEAD") == head
+    assert "v1" in project.rootstock("data", "list")
+    assert "versions never change" in project.rootstock("data", "tag", "v1", "-m", "again", code=2)
+    assert "list or a range" in project.rootstock("data", "tag", "a..b", "-m", "x", code=2)
+    (project.root / "source.txt").write_text("7 7")
+    assert "source.txt changed" in project.rootstock("data", "tag", "v2", "-m", "stale", code=2)
+
+
+def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -> None:
+    old = rows(40)
+    pool(project, "v1", old, pixels(40))
+    new = old.copy()
+    new.loc[0, "label"] = "bird"
+    new.loc[1, "split"] = "test"
+    new.loc[2, ["status", "id", "label"]] = ["quarantined", "", ""]
+    new = pd.concat([new.drop(index=[3, 4]), rows(5, "fresh")], ignore_index=True)
+    pool(project, "v2", new, np.concatenate([np.delete(pixels(40), [3, 4], 0), pixels(5)]))
+    with inside(project, project.root):
+        found = compare(Version(project.root, "v1"), Version(project.root, "v2"), MONITOR, 0)
+    counts = {kind: len(table) for kind, table in found.tables.items()}
+    assert counts == {"added": 5, "removed": 3, "moved": 1, "relabelled": 1, "re-kept": 0, "broken": 1, "mended": 0}
+    assert summary(found.tables["relabelled"]) == [["bird", "photos", "cat", "bird", "1"]]
+    assert summary(found.tables["added"]) == [["cat", "photos", "", "new", "3"], ["dog", "photos", "", "new", "2"]]
+    assert found.drift is not None
+    assert not found.drift.drifted
+    printed = project.rootstock("data", "diff", "v1", "v2")
+    assert "No drift" in printed
+    folder = project.root / "reports/data/v1..v2"
+    with (folder / "changes.csv").open() as file:
+        assert sum(row["change"] == "removed" for row in csv.DictReader(file)) == 3
+    assert (folder / "index.html").read_text().count("data:image/png") == 4
+
+
+def test_a_diff_sees_that_pixels_drifted_and_nothing_where_nothing_changed(project: Tiny) -> None:
+    pool(project, "v1", rows(60), pixels(60))
+    pool(project, "v2", rows(60, "bright"), pixels(60, 150))
+    project.git("checkout", "-q", "data/v1")  # versions are readable wherever the workspace stands
+    with inside(project, project.root):
+        first, second = Version(project.root, "v1"), Version(project.root, "v2")
+        assert compare(first, second, MONITOR, 0).drift.drifted  # type: ignore[union-attr]
+        same = compare(first, first, MONITOR, 0)
+    assert not same.drift.drifted  # type: ignore[union-attr]
+    assert {len(table) for table in same.tables.values()} == {0}
+
+
+def test_backfill_runs_every_version_once(project: Tiny, server: str) -> None:
+    for name, values in (("v1", "0.1 0.1"), ("v2", "0.2 0.2"), ("v3", "0.3 0.3")):
+        project.version(name, values)
+    project.rootstock("backfill", "--data", "v1..v2")
+    assert project.executions("pretrain") == 2
+    printed = project.rootstock("backfill", "--data", "v1..v3", "--jobs", "2")
+    assert project.executions("pretrain") == 3
+    assert printed.count("cached") >= 2
+    lock = yaml.safe_load((project.root / "dvc.lock").read_text())
+    assert set(lock["stages"]) == {"ingest"}  # the workspace is as it was
+
+
+def test_statistics_of_images_agree_with_a_naive_loop() -> None:
+    images = numpy_generator(0, "statistics").integers(0, 256, (3, 3, 9, 7), dtype=np.uint8)
+    found, names = image_statistics(images)
+    for image, row in zip(images.astype(float) / 255, found, strict=True):
+        light = image.mean(axis=0)
+        expected = {
+            "brightness": light.mean(),
+            "contrast": light.std(),
+            "red mean": image[0].mean(),
+            "blue spread": image[2].std(),
+        }
+        expected["brightness at row 1, column 1"] = light[:3, :2].mean()
+        expected["sharpness"] = np.abs(np.diff(light, axis=0)).mean() * 9 + np.abs(np.diff(light, axis=1)).mean() * 7
+        for name, value in expected.items():
+            assert row[names.index(name)] == pytest.approx(value, rel=1e-4)

@@ -1,0 +1,128 @@
+"""What a person sees who made a mistake: one clear line, exit code 2, and nothing changed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+MISTAKES = {
+    "unknown key": (["--set", "pretrain.epoch=3"], "pretrain.epoch is not a parameter; did you mean 'epochs'?"),
+    "wrong type": (["--set", "pretrain.epochs=many"], "pretrain.epochs is 'many'"),
+    "no value": (["--set", "pretrain.epochs"], "expected key=value"),
+    "unknown section": (["--set", "pretrian.epochs=3"], "did you mean 'pretrain'?"),
+    "unknown method": (["--set", "pretrain.method=simclrr"], "did you mean 'simclr'?"),
+    "unknown gate": (["--set", "promote.gates.acuracy=1"], "did you mean 'accuracy'?"),
+    "missing folder": (["--set", "ingest.source=folder:/nowhere"], "/nowhere does not exist"),
+    "unknown source": (["--set", "ingest.source=digit"], "did you mean 'digits'?"),
+    "unknown stage": (["--to", "z"], "there is no stage 'z' in dvc.yaml; choose from a"),
+}
+
+
+@pytest.fixture
+def one(bare_project: Any) -> Any:
+    """One stage."""
+    bare_project.add("a", [], "data/a.txt", "a")
+    return bare_project
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_refused_call_changes_nothing(one: Any, mistake: str, server: str) -> None:
+    arguments, line = MISTAKES[mistake]
+    before = snapshot(one.root)
+    refused = one.rootstock("run", *arguments)
+    assert refused.code == 2, refused
+    assert line in refused.err and refused.err.count("\n") == 1, refused
+    assert snapshot(one.root) == before
+
+
+def test_an_empty_folder_and_one_class_are_refused(one: Any, tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "single" / "cats").mkdir(parents=True)
+    Image.new("L", (8, 8)).save(tmp_path / "single/cats/1.png")
+    for folder, line in {"empty": "no images", "single": "one class"}.items():
+        refused = one.rootstock("run", "--set", f"ingest.source=folder:{tmp_path / folder}")
+        assert refused.code == 2 and line in refused.err and refused.err.count("\n") == 1, refused
+
+
+def test_params_that_are_no_yaml_name_the_line(one: Any) -> None:
+    (one.root / "params.yaml").write_text("seed: 0\ningest: [\n")
+    refused = one.rootstock("run")
+    assert refused.code == 2 and "params.yaml, line" in refused.err and refused.err.count("\n") == 1, refused
+
+
+def test_a_folder_without_git_is_named(one: Any) -> None:
+    shutil.rmtree(one.root / ".git")
+    refused = one.rootstock("run")
+    assert refused.code == 2 and "is not a git repository" in refused.err and refused.err.count("\n") == 1, refused
+
+
+@pytest.mark.parametrize("missing", ["dvc.yaml", "params.yaml"])
+def test_a_missing_file_is_named(one: Any, missing: str) -> None:
+    (one.root / missing).unlink()
+    refused = one.rootstock("run")
+    assert refused.code == 2 and f"{missing} is missing in {one.root}" in refused.err, refused
+
+
+def test_outside_a_project_it_says_so(one: Any, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    refused = one.rootstock("plan", cwd=elsewhere)
+    assert refused.code == 2 and "is not inside a Rootstock project" in refused.err, refused
+
+
+def test_a_subfolder_will_do(one: Any) -> None:
+    below = one.root / "some" / "where"
+    below.mkdir(parents=True)
+    assert "a          run" in one.rootstock("plan", cwd=below).out
+
+
+@pytest.mark.parametrize("how", ["a file", "read-only"])
+def test_an_unwritable_store_is_one_line(one: Any, how: str) -> None:
+    shutil.rmtree(one.root / "mlruns")
+    if how == "a file":
+        (one.root / "mlruns").write_text("")
+    else:
+        (one.root / "mlruns").mkdir()
+        (one.root / "mlruns").chmod(0o555)
+    before = snapshot(one.root)
+    refused = one.rootstock("run")
+    assert refused.code == 2 and "mlruns cannot be written" in refused.err and refused.err.count("\n") == 1, refused
+    assert snapshot(one.root) == before
+
+
+def test_a_server_that_does_not_answer_is_named(one: Any) -> None:
+    address = "http://127.0.0.1:9/api"
+    refused = one.rootstock("run", environment={"PREFECT_API_URL": address})
+    assert refused.code == 2 and f"no Prefect server answers at PREFECT_API_URL={address}" in refused.err, refused
+
+
+def test_a_typo_in_dvc_yaml_is_one_line(one: Any) -> None:
+    (one.root / "dvc.yaml").write_text("stages:\n  a:\n    cmdd: python x\n")
+    refused = one.rootstock("plan")
+    assert refused.code == 2 and "dvc.yaml" in refused.err and refused.err.count("\n") == 1, refused
+
+
+def test_debug_shows_the_traceback(one: Any) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", "run", "--to", "z", "--debug"],
+        cwd=one.root,
+        env=one.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode != 0 and "Traceback" in done.stderr
+
+
+def snapshot(root: Path) -> dict[str, bytes]:
+    """Everything a refused call could have changed."""
+    skipped = {".git", ".prefect", "tmp", "cache"}
+    files = (path for path in root.rglob("*") if path.is_file() and not skipped & set(path.relative_to(root).parts))
+    return {str(path.relative_to(root)): path.read_bytes() for path in files if "mlflow.db" not in path.name}

@@ -1,0 +1,53 @@
+"""The drift check: quiet on what training looked like, an alarm on what it did not, and never more false alarms than allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.monitoring import judge, report, unknown
+from stages.core.errors import DataError
+from stages.core.params import Monitor
+from stages.core.random import numpy_generator
+
+MONITOR = Monitor(alpha=0.05, threshold=0.1, neighbours=5, max_images=100, max_unknown=0.2, retrain=False)
+
+
+def features(address: int, count: int, shift: float = 0.0) -> np.ndarray:
+    return (numpy_generator(address, "monitoring").standard_normal((count, 6)) + shift).astype(np.float32)
+
+
+def test_unchanged_images_stay_quiet_as_often_as_promised() -> None:
+    alarms = sum(judge(features(2 * i, 150), features(2 * i + 1, 60), MONITOR, i, "champion").alarm for i in range(60))
+    assert alarms <= 60 * 0.05 + 2 * np.sqrt(60 * 0.05 * 0.95)
+
+
+def test_shifted_and_unknown_images_raise_an_alarm_that_says_why() -> None:
+    shifted = judge(features(0, 300), features(1, 100, 0.8), MONITOR, 0, "champion")
+    assert shifted.alarm
+    assert shifted.reasons[0] == "drift"
+    strange = features(1, 100)
+    strange[:60] *= 12
+    found = judge(features(0, 300), strange, MONITOR, 0, "rootstock-classifier version 3")
+    assert "unknown images" in found.reasons
+    assert found.unknown == pytest.approx(0.6, abs=0.06)
+    assert found.sentence.startswith("ALARM")
+    assert "version 3" in found.sentence
+
+
+def test_about_one_training_image_in_a_hundred_counts_as_unknown() -> None:
+    assert unknown(features(0, 4000), features(1, 4000), 0).mean() == pytest.approx(0.01, abs=0.006)
+
+
+def test_the_report_stands_alone(tmp_path: Path) -> None:
+    found = judge(features(0, 100), features(1, 50), MONITOR, 0, "champion")
+    page = report(found, tmp_path).read_text()
+    assert found.sentence in page
+    assert (tmp_path / "reports/drift/drift.json").is_file()
+
+
+def test_too_few_images_are_refused() -> None:
+    with pytest.raises(DataError, match="too few"):
+        judge(features(0, 100), features(1, 5), MONITOR, 0, "champion")

@@ -1,0 +1,68 @@
+"""Adding images decodes those and no others, and the result is what a fresh ingest would have written."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from image_folders import DIGITS, class_folders, damaged_files, digit, params_with, run_stage, save
+
+from stages.core import paths
+from stages.ingest import collect
+
+
+@pytest.fixture
+def counted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(collect, "BLOCK", 7)
+    monkeypatch.setattr(collect, "CHUNK_BYTES", 5 * 32 * 32)
+    decoded: list[str] = []
+    real = collect.decode_chunk
+    monkeypatch.setattr(collect, "decode_chunk", lambda task: (decoded.extend(task.handles), real(task))[1])
+    return decoded
+
+
+def ingest(source: Path, **changes) -> dict[str, bytes]:
+    run_stage("ingest", params_with(ingest={"source": f"folder:{source}", "channels": 1, **changes}))
+    return {str(file): file.read_bytes() for file in sorted(paths.POOL.rglob("*")) if file.is_file()}
+
+
+def test_only_what_is_new_or_changed_is_decoded_and_nothing_else_differs(counted, tmp_path):
+    source = class_folders(tmp_path / "in", per_class=15)
+    damaged_files(source)
+    ingest(source)
+    assert len(counted) == 45 + 7
+    counted.clear()
+    first = ingest(source)
+    assert [Path(handle).name for handle in counted] == ["gone.png"]
+
+    counted.clear()
+    fresh = np.flatnonzero(DIGITS.target == 1)[20:26]
+    for number in fresh:
+        save(digit(number), source / "1" / f"{number:04}.png")
+    (source / "0" / "0000.png").unlink()
+    save(digit(300), source / "2" / "0002.png")
+    (source / "2" / "0012.png").rename(source / "2" / "renamed.png")
+    grown = ingest(source)
+    names = {Path(handle).name for handle in counted}
+    assert names == {f"{number:04}.png" for number in fresh} | {"0002.png", "gone.png"}
+    assert grown != first
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+    assert ingest(source) == grown
+
+
+def test_other_settings_or_a_broken_cache_decode_everything(counted, tmp_path):
+    source = class_folders(tmp_path / "in", per_class=5)
+    ingest(source)
+    counted.clear()
+    ingest(source, store_size=64)
+    assert len(counted) == 15
+    assert len(list(paths.CACHE.glob("decoded-*"))) == 1
+    for file in paths.CACHE.glob("decoded-*/*"):
+        content = file.read_bytes()
+        file.unlink()
+        file.write_bytes(content[: len(content) // 2])
+    counted.clear()
+    ingest(source, store_size=64)
+    assert len(counted) == 15

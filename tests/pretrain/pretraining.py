@@ -1,0 +1,105 @@
+"""Small pretraining runs that a test may kill: ``python -m tests.pretrain.pretraining DIRECTORY:SEED:KILL_AT…``.
+
+Each runs in a process of its own, forked before anything is computed (loading torch fifteen times would take longer than the
+runs). Killed means SIGKILL sent to itself while the given step is computed; 0 lets it finish and write ``out.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stages.core import compute
+from stages.core.io import write_json
+from stages.core.params import Params
+from stages.core.tracking import Tracker
+from stages.core.views.engine import Views
+from stages.pretrain import train
+from stages.pretrain.methods.simclr import SimCLR
+from stages.pretrain.train import Data, Trained, pretrain
+from tests.transfer_project import MOVES, Policy, Preprocess, small_manifest, small_params
+
+
+class Store:
+    """Pixels in memory, as a store."""
+
+    def __init__(self, pixels: np.ndarray) -> None:
+        self.pixels = torch.from_numpy(pixels)
+        self.shape = tuple(pixels.shape)
+
+    def gather(self, rows: np.ndarray | Tensor) -> Tensor:
+        """Images by row."""
+        return self.pixels[torch.as_tensor(rows)]
+
+
+POLICY = Policy(
+    name="moves",
+    why="a test",
+    views=((*MOVES, {"op": "crop", "scale": [0.5, 1.0]}, {"op": "jitter"}, {"op": "noise"}),),
+    local=(),
+)
+
+
+def quick(seed: int = 0, **changes: object) -> Params:
+    """Nine steps, a checkpoint after every second, two probes."""
+    settings = {"pretrain__epochs": 3, "pretrain__batch_size": 32, "pretrain__checkpoint_every": 2, "pretrain__probe_every": 2}
+    params = small_params(**{"pretrain__backbone": "test_efficientnet", **settings, **changes})
+    return params.model_copy(update={"seed": seed})
+
+
+def small_data(count: int = 160) -> Data:
+    """Digits: 96 to train on."""
+    manifest, pixels = small_manifest(count)
+    store = Store(pixels)
+    return Data(manifest, store, manifest.pretraining_rows(), POLICY, Preprocess.from_pixels(store, manifest.pretraining_rows()))
+
+
+def run(params: Params, method: str = "simclr") -> Trained:
+    """Pretrain in the working directory."""
+    compute.deterministic()
+    with Tracker("pretrain") as track:
+        return pretrain(method, {}, small_data(), params, track, "pretrained")
+
+
+def _killing_at(step: int) -> type[SimCLR]:
+    class Killing(SimCLR):
+        seen = 0
+
+        def forward(self, views: Views) -> dict[str, Tensor]:
+            Killing.seen += 1
+            if Killing.seen == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return super().forward(views)
+
+    return Killing
+
+
+def one(seed: int, kill_at: int) -> None:
+    """A run in the working directory."""
+    if kill_at:
+        train.method_class = lambda name: _killing_at(kill_at)  # type: ignore[assignment]
+    trained = run(quick(seed))
+    weights = {name: tensor.numpy().tobytes().hex() for name, tensor in trained.backbone.state_dict().items()}
+    write_json("out.json", {"weights": weights, "rows": trained.history.rows, "metrics": trained.metrics})
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    for job in sys.argv[1:]:
+        directory, seed, kill_at = job.rsplit(":", 2)
+        child = os.fork()
+        if child == 0:
+            os.chdir(directory)
+            one(int(seed), int(kill_at))
+            sys.stdout.flush()
+            os._exit(0)
+        print(job, "ended with", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+import pathlib
+import random
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from stages.core import registry
+from stages.core.errors import ConfigError, StageFailed
+from stages.core.training import batches
+from stages.pretrain import train
+from stages.pretrain.method import METHODS, method_class
+from stages.pretrain.methods.simclr import SimCLR
+from tests.pretrain.pretraining import quick, run
+
+
+@pytest.fixture(autouse=True)
+def in_its_own_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def weights(trained):
+    return torch.cat([tensor.double().flatten() for tensor in trained.backbone.state_dict().values()])
+
+
+@pytest.mark.parametrize("name", registry.names(METHODS))
+def test_every_objective_lowers_its_loss_and_names_its_paper(name):
+    trained = run(quick(pretrain__epochs=8, pretrain__warmup=0.0), name)
+    rows = [row for row in trained.history.rows if "loss" in row]
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    assert trained.metrics["rankme"] > 0
+    assert not trained.metrics["collapsed"]
+    kind = method_class(name)
+    assert kind.paper[-4:].isdigit()
+    assert kind.name == name
+
+
+def test_a_run_is_a_function_of_its_seed_whatever_the_global_generators_say():
+    results = []
+    for poison in (1, 2):
+        torch.manual_seed(poison), np.random.seed(poison), random.seed(poison)  # noqa: NPY002 (this is the poison)
+        states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+        trained = run(quick())
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
+        assert random.getstate() == states[2]
+        trained.resume.clear()
+        results.append(trained)
+    assert torch.equal(weights(results[0]), weights(results[1]))
+    assert results[0].history.rows == results[1].history.rows
+    assert not torch.equal(weights(run(quick(seed=1))), weights(results[0]))
+
+
+def test_it_does_not_matter_whether_the_store_is_in_memory_or_mapped(monkeypatch):
+    held = run(quick())
+    held.resume.clear()
+    monkeypatch.setattr(batches.Pixels.__init__, "__defaults__", (0,))
+    mapped = run(quick())
+    assert torch.equal(weights(held), weights(mapped))
+
+
+def test_accumulating_an_average_over_samples_gives_the_same_step():
+    whole = run(quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1), "instance")
+    whole.resume.clear()
+    parts = run(
+        quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1, pretrain__accumulate=2), "instance"
+    )
+    torch.testing.assert_close(weights(parts), weights(whole), atol=2e-3, rtol=0)
+    assert parts.history.rows[0]["loss"] == pytest.approx(whole.history.rows[0]["loss"], abs=1e-3)
+
+
+def test_a_transformer_tells_how_its_attention_spreads_and_keeps_its_fused_kernel():
+    trained = run(quick(pretrain__backbone="test_vit", pretrain__epochs=1))
+    assert 0.5 < trained.metrics["attention_entropy"] <= 1
+    assert all(block.attn.fused_attn for block in trained.backbone.body.blocks)
+    assert "attention_entropy" not in run(quick(pretrain__epochs=1)).metrics
+
+
+def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_good_checkpoint(monkeypatch):
+    class Diverging(SimCLR):
+        seen = 0
+
+        def forward(self, views):
+            Diverging.seen += 1
+            losses = super().forward(views)
+            return {"loss": losses["loss"] * (float("nan") if Diverging.seen > 4 else 1.0)}
+
+    monkeypatch.setattr(train, "method_class", lambda name: Diverging)
+    with pytest.raises(StageFailed, match="3 times in a row"):
+        run(quick())
+    kept = sorted(pathlib.Path(".rootstock/resume").glob("*/*/tensors.safetensors"))
+    assert 1 <= len(kept) <= 2
+    for tensors in map(load_file, kept):
+        assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if tensor.is_floating_point())
+
+
+def test_a_wrong_method_or_setting_is_one_line():
+    with pytest.raises(ConfigError, match="did you mean 'simclr'"):
+        method_class("simcrl")
+    with pytest.raises(ConfigError, match=r"temprature is not a parameter; did you mean 'temperature'"):
+        train.check_settings(SimCLR, {"temprature": 1})
+    with pytest.raises(ConfigError, match="cannot be split"):
+        run(quick(pretrain__batch_size=4, pretrain__accumulate=3))

@@ -1,0 +1,76 @@
+"""docs/guide.md, command by command, as a new user types it: own images, versions, experiment, schedule, drift, rollback."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from stages.core.params import override
+from tests.project import QUICK, ROOT, Project, checkout
+
+GUIDE = (ROOT / "docs/guide.md").read_text()
+COMMANDS = [
+    line for block in re.findall(r"```\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines() if "rootstock" in line
+]
+TWICE = "rootstock rollback"
+"""What the guide does to a champion needs a second one."""
+
+
+def photos(folder: Path, images: range) -> None:
+    """Handwritten digits of three classes as PNG files."""
+    digits = load_digits(n_class=3)
+    for number in images:
+        place = folder / str(digits.target[number])
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray((digits.images[number] * 15).astype(np.uint8)).save(place / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    made = checkout(tmp_path_factory.mktemp("guide"))
+    photos(made.root / "photos", range(150))
+    photos(made.root / "incoming", range(400, 440))
+    (made.root / ".gitignore").open("a").write("/photos/\n/incoming/\n")
+    override(QUICK, made.root / "params.yaml")
+    override(["ingest.labelled_fraction=1.0", "promote.gates.champion=1.0"], made.root / "params.yaml")
+    return made
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_every_command_of_the_guide_does_what_it_says(project: Project) -> None:
+    assert len(COMMANDS) >= 12
+    ran = []
+    for command in COMMANDS:
+        words = shlex.split(command)
+        extra = dict(word.split("=", 1) for word in words[: words.index("rootstock")])
+        arguments = words[words.index("rootstock") + 1 :]
+        if arguments[0] == "drift":
+            drift(project, arguments, extra)
+        else:
+            if arguments[:2] == ["run", "--to"]:
+                photos(project.root / "photos", range(150, 220))
+            if command.startswith(TWICE):
+                project.rootstock("run", **extra)  # on the new photos, so that there is a champion to go back from
+            project.rootstock(*arguments, **extra)
+        ran.append(arguments[0])
+    assert {"run", "data", "experiment", "promote", "lineage", "up", "deploy", "notify", "drift", "rollback", "down"} == set(ran)
+    effects = json.loads(next((project.root / "reports/experiments").glob("*/effects.json")).read_text())
+    assert "v1" in effects["sentence"]
+    assert (project.root / "reports/data/v1..v2/index.html").is_file()
+
+
+def drift(project: Project, arguments: list[str], extra: dict[str, str]) -> None:
+    """Quiet or an alarm: both are answers."""
+    process = project.start(*arguments, **extra)
+    output, _ = process.communicate()
+    assert process.returncode in (0, 1), output
+    found = json.loads((project.root / "reports/drift/drift.json").read_text())
+    assert found["alarm"] == (process.returncode == 1)

@@ -1,0 +1,146 @@
+"""``python -m stages.validate``: a sound pool passes, every kind of fault stops it in one line that names the images."""
+
+import csv
+import json
+
+import pytest
+
+from stages.core import paths
+from stages.core.errors import Refused
+from stages.core.manifest import Manifest
+from tests.image_folders import class_folders, params_with, run_stage
+
+
+@pytest.fixture
+def pool(tmp_path, monkeypatch):
+    """An ingested folder of 60 pictures in 3 classes; ``damage`` rewrites its manifest."""
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "in", per_class=20)
+    params = params_with(ingest={"source": f"folder:{source}", "labelled_fraction": 0.5})
+    run_stage("ingest", params)
+    return params
+
+
+def damage(change) -> None:
+    frame = Manifest.read(paths.POOL_MANIFEST).frame
+    change(frame)
+    Manifest(frame).write(paths.POOL_MANIFEST)
+
+
+def findings() -> list[dict[str, str]]:
+    with (paths.reports("validate") / "findings.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def first_in(frame, split):
+    return frame.index[frame["split"] == split][0]
+
+
+def same_id_in_test_and_train(frame):
+    frame.loc[first_in(frame, "train"), "id"] = frame.loc[first_in(frame, "test"), "id"]
+
+
+def one_uri_twice(frame):
+    frame.loc[1, "uri"] = frame.loc[0, "uri"]
+
+
+def no_uri(frame):
+    frame.loc[3, "uri"] = None
+
+
+def short_id(frame):
+    frame.loc[2, "id"] = "abc"
+
+
+def neither_id_nor_reason(frame):
+    frame.loc[4, ["id", "status"]] = [None, "quarantined"]
+
+
+def unknown_split(frame):
+    frame.loc[5, "split"] = "dev"
+
+
+def tiny(frame):
+    frame.loc[6, "width"] = 2
+
+
+def huge(frame):
+    frame.loc[6, "height"] = 30000
+
+
+def class_missing_in_test(frame):
+    frame.loc[(frame["split"] == "test") & (frame["label"] == "2"), "label"] = "1"
+
+
+def too_many_quarantined(frame):
+    frame.loc[frame.index[:4], ["status", "reason"]] = ["quarantined", "empty file"]
+
+
+FAULTS = {
+    same_id_in_test_and_train: "no image is in two splits; found: 2 images that are not so: folder:",
+    one_uri_twice: "every uri occurs once",
+    no_uri: "every image has a uri",
+    short_id: "ids are sha256; found: 1 images that are not so: folder:",
+    neither_id_nor_reason: "every image has an id or a reason",
+    unknown_split: "split is one of train, val, test, none",
+    tiny: "the shorter side is between 4 and 20000 pixels",
+    huge: "the longer side is between",
+    class_missing_in_test: "every class is in each split; found: no 2 in test",
+    too_many_quarantined: r"at most 5.0% of the images are quarantined; found: 4 of 60 \(6.7%\)",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.__name__)
+def test_a_fault_stops_the_pipeline_and_is_named(pool, fault):
+    damage(fault)
+    with pytest.raises(Refused, match=FAULTS[fault]) as caught:
+        run_stage("validate", pool)
+    lines = str(caught.value).splitlines()
+    critical = {row["check"] for row in findings() if row["severity"] == "critical"}
+    assert len(lines) == 1 + len(critical)
+    assert json.loads(paths.metrics("validate").read_text())["passed"] is False
+    assert (paths.DATA_DOCS / "index.html").is_file()
+
+
+def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):
+    texts = set()
+    for _ in range(2):
+        run_stage("validate", pool)
+        texts.add(paths.metrics("validate").read_text() + (paths.reports("validate") / "findings.csv").read_text())
+    assert len(texts) == 1
+    assert json.loads(paths.metrics("validate").read_text()) == {
+        "checks": 24, "critical": 0, "images": 60, "info": 0, "passed": True, "quarantined": 0.0, "warning": 0,
+    }  # fmt: skip
+
+
+def test_copies_within_a_split_are_a_warning_that_names_both(pool, capsys):
+    def copy(frame):
+        rows = frame.index[(frame["split"] == "train") & (frame["label"] == "1")][:2]
+        frame.loc[rows[1], "id"] = frame.loc[rows[0], "id"]
+
+    damage(copy)
+    run_stage("validate", pool)
+    assert [row["severity"] for row in findings()] == ["warning"] * 2
+    assert "no image occurs twice in a split" in capsys.readouterr().out
+
+
+def test_a_pool_without_labels_passes_with_a_warning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    class_folders(tmp_path / "in" / "unlabelled", per_class=5)
+    params = params_with(ingest={"source": f"folder:{tmp_path / 'in'}"})
+    run_stage("ingest", params)
+    run_stage("validate", params)
+    assert [row["check"] for row in findings()] == ["some images have a label"]
+
+
+def test_licences_are_required_only_on_demand(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = [
+        {"from": f"folder:{class_folders(tmp_path / 'in', per_class=10)}", "license": "CC0-1.0", "attribution": "A. Person"},
+        {"from": "synthetic:images=20", "role": "pool", "license": "CC0-1.0"},
+    ]
+    params = params_with(ingest={"source": source}, validate={"require_license": True})
+    run_stage("ingest", params)
+    with pytest.raises(Refused, match="every image has attribution; found: 20 images that are not so: synthetic:"):
+        run_stage("validate", params)
+    run_stage("validate", params_with(ingest={"source": source}))
