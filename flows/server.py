@@ -57,7 +57,8 @@ def prefect_server() -> Iterator[Server]:
     global _running
     given = os.environ.get("PREFECT_API_URL")
     if given:
-        yield _running or Server(given.rstrip("/"), None)
+        own = _running is not None and _running.address == given
+        yield _running if _running and own else Server(given.rstrip("/"), None)
         return
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"

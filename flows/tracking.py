@@ -19,7 +19,7 @@ from stages.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Run
+    from mlflow.entities import DatasetInput, LoggedModelInput, Run
 
 EXPERIMENT = "rootstock"
 FOLDER = Path("mlruns")
@@ -190,7 +190,19 @@ class Store:
                 data = Dataset(name=path, digest=digest[:36], source_type="dvc", source=source)
                 datasets.append(DatasetInput(data, [InputTag("mlflow.data.context", entry.stage)]))
         if datasets or models:
-            self.client.log_inputs(run, datasets, models)
+            self._log_inputs(run, datasets, models)
+
+    def _log_inputs(self, run: str, datasets: list[DatasetInput], models: list[LoggedModelInput]) -> None:
+        """MLflow looks a dataset up before it adds it, so of two that add one at once the second fails: it finds it next time."""
+        from mlflow.exceptions import MlflowException
+
+        for last in (False, False, False, True):
+            try:
+                self.client.log_inputs(run, datasets, models)
+                return
+            except MlflowException as error:
+                if last or "unique" not in str(error).lower():
+                    raise
 
     def _outputs(self, run: str, entry: LockEntry) -> None:
         from mlflow.entities import LoggedModelOutput
