@@ -30,7 +30,7 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Setting up .venv (about 7 GB with the CUDA libraries; minutes the first time)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@test -x $(UV) || $(BIN)/python -m pip install -q --disable-pip-version-check uv
-	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes requirements.lock
+	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
