@@ -35,7 +35,7 @@ def ordered_map(
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
         for task in tasks:
-            waiting.append((task, pool.submit(function, task)))
+            waiting.append((task, _submit(pool, function, task)))
             if len(waiting) <= 2 * workers:
                 continue
             result, pool = _next(waiting, pool, workers, function, rescue)
@@ -63,8 +63,18 @@ def _next(
     later = [other for other, _ in waiting]
     waiting.clear()
     result = rescue(task, lambda part: _alone(function, part))
-    waiting.extend((other, pool.submit(function, other)) for other in later)
+    waiting.extend((other, _submit(pool, function, other)) for other in later)
     return result, pool
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[T], R], task: T) -> Future[R]:
+    """The future of a task. A pool may already know that a worker died and refuse: then the future tells so, as it would later."""
+    try:
+        return pool.submit(function, task)
+    except BrokenProcessPool as error:
+        future: Future[R] = Future()
+        future.set_exception(error)
+        return future
 
 
 def _alone(function: Callable[[T], R], task: T) -> R:

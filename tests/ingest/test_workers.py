@@ -1,5 +1,7 @@
 import os
+import time
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +30,41 @@ TASKS = [list(range(first, first + 4)) for first in range(0, 40, 4)]
 def test_a_task_that_kills_its_process_loses_itself_and_nothing_else():
     results = [value for part in ordered_map(square_or_die, TASKS, 2, rescue) for value in part]
     assert results == [-1 if number == 13 else number * number for number in range(40)]
+
+
+def name_or_die(task: str | Path) -> str:
+    """A path is a task that leaves its process id there and kills its process."""
+    if isinstance(task, Path):
+        task.write_text(str(os.getpid()))
+        os._exit(9)
+    return task
+
+
+def rescue_name(task, attempt):
+    return "lost" if isinstance(task, Path) else attempt(task)
+
+
+def buried(note: Path, seconds: float = 60) -> bool:
+    """Whether the process named in the note is dead and reaped, which its pool does after it marked itself as broken."""
+    for _ in range(int(seconds * 100)):
+        try:
+            os.kill(int(note.read_text()), 0)
+        except ProcessLookupError:
+            return True
+        except (FileNotFoundError, ValueError):
+            pass
+        time.sleep(0.01)
+    return False
+
+
+def test_a_pool_that_is_known_to_be_broken_when_the_next_task_comes_loses_nothing_else(tmp_path):
+    def tasks():
+        note = tmp_path / "note"
+        yield note
+        assert buried(note)
+        yield from "abcdefgh"
+
+    assert list(ordered_map(name_or_die, tasks(), 4, rescue_name)) == ["lost", *"abcdefgh"]
 
 
 def test_errors_of_the_function_are_raised_here():
