@@ -68,7 +68,7 @@ def _next(
 
 
 def _submit(pool: ProcessPoolExecutor, function: Callable[[T], R], task: T) -> Future[R]:
-    """The future of a task. A pool may already know that a worker died and refuse: then the future tells so, as it would later."""
+    """The future of a task. A pool may already know that a worker died and refuse: then the future says so, as ever."""
     try:
         return pool.submit(function, task)
     except BrokenProcessPool as error:
