@@ -51,7 +51,7 @@ def _verdict(main: list[Comparison]) -> str:
         return f"Pretraining did not help on these images: it lost accuracy with {found['worse']}{rest}."
     others = [f"made no measurable difference with {found['no difference']}"] if found["no difference"] else []
     others += [f"lost accuracy with {found['worse']}"] if found["worse"] else []
-    return f"Pretraining helped on these images with {found['better']}, and {' and '.join(others)}."
+    return f"Pretraining helped on these images with {found['better']}, but {' and '.join(others)}."
 
 
 def _size(main: list[Comparison], headline: Comparison) -> str:
