@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import lineage, tracking, versions
+from flows import entries, lineage, tracking, versions
 from flows.tracking import Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -91,7 +91,7 @@ def _trains(row: dict[Any, Any]) -> bool:
 
 
 def _makes_models(step: lineage.Step) -> bool:
-    return any(tracking.is_model(path, digest) for path, digest in step.outputs.items())
+    return any(entries.is_model(path, digest) for path, digest in step.outputs.items())
 
 
 def _rows(digest: str, identity: str) -> pd.DataFrame | None:

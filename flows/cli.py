@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from stages.core import registry
-from stages.core.errors import Refused, RootstockError, StageFailed
+from stages.core.errors import RootstockError, StageFailed
 
 if TYPE_CHECKING:
     from flows.pipeline import Result
-    from flows.promotion import Promotion
 
 app = typer.Typer(
     name="rootstock",
@@ -32,8 +31,6 @@ Assignments = Annotated[
 ]
 To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
-Why = Annotated[str, typer.Option(help="The reason, kept with the version.")]
-Reference = Annotated[str, typer.Argument(metavar="MODEL@ALIAS", help="For example rootstock-classifier@champion.")]
 DEBUG = False
 
 
@@ -105,91 +102,6 @@ def plan(to: To = None, force: Force = None) -> None:
 
 
 @app.command()
-def lineage(
-    reference: Reference = "rootstock-classifier@champion",
-    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-    verify: Annotated[bool, typer.Option("--verify", help="Hash every artifact again and recompute the evaluation.")] = False,
-) -> None:
-    """Print what a registered model was made from, down to the source images."""
-    _enter()
-    from flows import lineage as chains
-    from flows import versions
-    from flows.tracking import Store
-
-    chain = chains.trace(versions.resolve(Store.open(), reference))
-    print(chains.as_json(chain) if json else chains.tree(chain))
-    if verify:
-        from flows.verification import verify as check
-
-        found = list(check(chain))
-        for item in found:
-            print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), file=sys.stderr if json else sys.stdout)
-        if wrong := [item for item in found if item.state == "differs"]:
-            raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")
-
-
-@app.command()
-def audit(
-    image: Annotated[str, typer.Argument(metavar="IMAGE|SHA256")],
-    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-) -> None:
-    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it."""
-    file = Path(image).resolve()
-    _enter()
-    from flows import audit as trail
-    from flows.tracking import Store
-
-    identity = trail.find_id(str(file) if file.is_file() else image)
-    found = trail.audit(Store.open(), identity)
-    print(trail.as_json(found) if json else trail.text(identity, found))
-
-
-@app.command()
-def promote(
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gates, move nothing.")] = False,
-    why: Why = "",
-    approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves it, for the gate 'approval'.")] = "",
-) -> None:
-    """Register the classifier of the workspace and make it champion if every gate agrees."""
-    _enter()
-    from flows.planning import promote_workspace
-
-    result = promote_workspace(dry_run, why, approve)
-    print(result.verdict)
-    if result.refused:
-        raise Refused(f"promotion refused: {_failed(result)}")
-
-
-@app.command()
-def rollback(
-    why: Annotated[str, typer.Option(help="The reason, kept with the version.")],
-    to: Annotated[str | None, typer.Option(metavar="VERSION", help="This version instead of the previous champion.")] = None,
-) -> None:
-    """Make the previous champion champion again, and say what is served from now on."""
-    _enter()
-    from flows import promotion
-    from flows.tracking import Store
-
-    now, before = promotion.rollback(Store.open(), why, to)
-    print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
-
-
-@app.command()
-def predict(
-    reference: Reference,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE|FOLDER…")],
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all probabilities here; - is standard output.")] = None,
-) -> None:
-    """Ask a registered model about image files and folders of them."""
-    inputs = [path.resolve() for path in images]
-    output = csv if csv is None or str(csv) == "-" else csv.resolve()
-    _enter()
-    from flows.prediction import predict_files
-
-    sys.exit(predict_files(reference, inputs, output))
-
-
-@app.command()
 def doctor() -> None:
     """Say what this machine can do, what is missing, and how to mend it."""
     from flows.doctor import examine, show
@@ -207,7 +119,7 @@ def methods() -> None:
 
 def _enter(assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False) -> Path:
     """Find the project, check all that was given, and only then apply ``--set``: a refused call changes nothing."""
-    from flows import dvc, environment, tracking
+    from flows import database, dvc, environment
     from flows.checks import check_choices
     from stages.core.params import load_params, override
 
@@ -215,7 +127,7 @@ def _enter(assignments: list[str] | None = None, stages: list[str] | None = None
     if stages:
         dvc.check_names(stages)
     if store:
-        tracking.check_reachable()
+        database.check_reachable()
     if assignments:
         override(assignments, check=check_choices)
     else:
@@ -240,13 +152,7 @@ def _report(result: Result, request: Any) -> None:
         console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}")
         for line in summary.next_steps(result.promotion):
             console.print(f"  {line}", soft_wrap=True)
-        if result.promotion.refused:
-            raise Refused(f"promotion refused: {_failed(result.promotion)}")
-
-
-def _failed(promotion: Promotion) -> str:
-    failed = [(name, found) for name, found in promotion.verdicts.items() if found.passed is False]
-    return "; ".join(f"{name} is {found.value}, wanted {found.threshold}" for name, found in failed)
+        result.promotion.check()
 
 
 def _command(to: str | None) -> str:

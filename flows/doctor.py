@@ -147,7 +147,7 @@ def _project(start: Path) -> Iterator[Finding]:
 
 
 def _writable(root: Path) -> Iterator[Finding]:
-    from flows.tracking import FOLDER, check_writable
+    from flows.database import FOLDER, check_writable
     from stages.core.errors import ConfigError
 
     for folder in (root, root / FOLDER, root / ".dvc"):

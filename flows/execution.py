@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from flows import dvc
+from flows import abandoned, dvc
 from flows.dvc import LockEntry, Node, Plan
 from flows.environment import git
 from flows.events import Event, EventStream
@@ -71,6 +71,7 @@ class PipelineRun:
     @classmethod
     def start(cls, plan: Plan, store: Store, force: frozenset[str], facts: Mapping[str, str]) -> PipelineRun:
         """Open the parent run in MLflow."""
+        abandoned.close(store)
         tags = {**provenance(), **facts}
         return cls(plan, store, store.start("pipeline", None, {"rootstock.kind": "pipeline", **tags}), tags, force)
 

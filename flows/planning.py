@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows import dvc, promotion, tracking
+from flows import database, dvc, promotion
 from flows.dvc import Plan
 from flows.execution import provenance
 from flows.promotion import Promotion
@@ -22,7 +22,7 @@ def dry_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
 def last_seconds(plan: Plan) -> dict[str, float]:
     """How long each stage took when it last ran, where a store knows; a store is not created for asking."""
     stale = [name for name in plan.order if plan.stale(name) or plan.waits_for(name)]
-    if not stale or not tracking.exists():
+    if not stale or not database.exists():
         return {}
     store = Store.open()
     return {name: seconds for name in stale if (seconds := store.seconds(name)) is not None}

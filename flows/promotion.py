@@ -43,6 +43,16 @@ class Promotion:
         """Whether a gate said no."""
         return any(verdict.passed is False for verdict in self.verdicts.values())
 
+    def check(self) -> None:
+        """Raise what a gate that said no stands for.
+
+        Raises:
+            Refused: one line with each gate that failed, what it found and what it wanted.
+        """
+        if failed := {name: found for name, found in self.verdicts.items() if found.passed is False}:
+            said = "; ".join(f"{name} is {found.value}, wanted {found.threshold}" for name, found in failed.items())
+            raise Refused(f"promotion refused: {said}")
+
     def rows(self) -> list[dict[str, str]]:
         """The gate table."""
         return [{"gate": name, "verdict": word(found), **_text(found)} for name, found in self.verdicts.items()]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.dvc import LockEntry
+from flows.entries import record
 from flows.events import Event
 from flows.tracking import IMPORTED, STAGE, Store, flatten, numbers
 
@@ -61,7 +62,7 @@ class StageRun:
 
 def publish(store: Store, run: str, entry: LockEntry, made_by: Mapping[str, str]) -> None:
     """What every finished run of a stage shows, executed or imported: lock entry, metrics, reports."""
-    store.record(run, entry, made_by)
+    record(store, run, entry, made_by)
     for path in map(Path, entry.outputs):
         if path.parts[0] == "metrics" and path.suffix == ".json" and path.is_file():
             store.metrics(run, numbers(json.loads(path.read_text())))

@@ -20,7 +20,7 @@ from urllib.error import URLError
 
 from filelock import FileLock
 
-from flows import tracking
+from flows import database, tracking
 from flows.server import free_port
 from stages.core import paths
 from stages.core.errors import StageFailed
@@ -139,10 +139,10 @@ def _environment(name: str) -> dict[str, str]:
     """Where each keeps its data; addresses with passwords stay in the environment."""
     settings = {**os.environ, "PREFECT_UI_ENABLED": "1"}
     if name == "mlflow":
-        store = tracking.tracking_uri()
+        store = database.tracking_uri()
         if not store.startswith("http"):
             settings.setdefault(BACKEND, store)
-        settings.setdefault("MLFLOW_ARTIFACTS_DESTINATION", (tracking.FOLDER / "artifacts").resolve().as_uri())
+        settings.setdefault("MLFLOW_ARTIFACTS_DESTINATION", (database.FOLDER / "artifacts").resolve().as_uri())
         settings.pop("MLFLOW_TRACKING_URI", None)
     if name == "prefect":
         settings.pop("PREFECT_API_URL", None)

@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.database import tracking_uri
 from flows.execution import provenance
 from flows.experiment import report
 from flows.experiment.analysis import Analysis, analyse
@@ -24,7 +25,7 @@ from flows.experiment.spec import Request, Spec, begin
 from flows.factors import Cell
 from flows.processes import Supervised
 from flows.server import prefect_server
-from flows.tracking import Store, tracking_uri
+from flows.tracking import Store
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.progress import clock
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from flows import versions
 from flows.dvc import LockEntry
+from flows.entries import record
 from flows.tracking import Store
 from flows.versions import Version
 
@@ -76,7 +77,7 @@ def chain(store: Store, mark: str) -> dict[str, str]:
     for stage, inputs, outputs in CHAIN:
         run = store.start(stage, None, {"git.commit": "c" * 40, "git.dirty": "false"})
         found = entry(stage, inputs, outputs, mark)
-        store.record(run, found, made_by)
+        record(store, run, found, made_by)
         store.end(run, "FINISHED")
         made_by.update(dict.fromkeys(outputs, run))
     return made_by

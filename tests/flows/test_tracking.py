@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flows import entries
 from flows.dvc import LockEntry
 from flows.environment import enter
 from flows.tracking import Store
@@ -25,7 +26,7 @@ def test_stages_that_read_the_same_new_data_at_once_all_record_it(bare_project: 
         def record(run: str, digest: str = f"{attempt:032}", together: threading.Barrier = together) -> None:
             entry = LockEntry("stage", "python x", {"data/pool": digest}, {}, {}, {}, run)
             together.wait()
-            store.record(run, entry, {"data/pool": "made"})
+            entries.record(store, run, entry, {"data/pool": "made"})
 
         with ThreadPoolExecutor(width) as pool:
             list(pool.map(record, runs))

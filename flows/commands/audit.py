@@ -1,0 +1,25 @@
+"""``rootstock audit``: where an image went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    image: Annotated[str, typer.Argument(metavar="IMAGE|SHA256")],
+    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
+    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it."""
+    file = Path(image).resolve()
+    enter()
+    from flows import audit
+    from flows.tracking import Store
+
+    identity = audit.find_id(str(file) if file.is_file() else image)
+    found = audit.audit(Store.open(), identity)
+    print(audit.as_json(found) if json else audit.text(identity, found))

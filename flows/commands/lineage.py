@@ -1,0 +1,44 @@
+"""``rootstock lineage``: what a registered model was made from."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    reference: Annotated[str, typer.Argument(metavar="MODEL@ALIAS")] = "rootstock-classifier@champion",
+    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw it: one page to click through, that needs no network.")
+    ] = None,
+    verify: Annotated[bool, typer.Option("--verify", help="Hash every artifact again and recompute the evaluation.")] = False,
+) -> None:
+    """Print what a registered model was made from, down to the source images."""
+    page = html.resolve() if html else None
+    enter()
+    from flows import lineage, versions
+    from flows.tracking import Store
+    from stages.core.errors import Refused
+
+    chain = lineage.trace(versions.resolve(Store.open(), reference))
+    checks = []
+    if verify:
+        from flows.verification import verify as check
+
+        checks = list(check(chain))
+    print(lineage.as_json(chain) if json else lineage.tree(chain))
+    if page:
+        from flows.lineage_page import write
+
+        write(chain, page, checks)
+        print(f"page: {page}", file=sys.stderr if json else sys.stdout)
+    for item in checks:
+        print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), file=sys.stderr if json else sys.stdout)
+    if wrong := [item for item in checks if item.state == "differs"]:
+        raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")

@@ -1,0 +1,23 @@
+"""``rootstock promote``: from trained to champion."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gates; register, tag and move nothing.")] = False,
+    why: Annotated[str, typer.Option(help="The reason, kept with the version.")] = "",
+    approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves it, for the gate 'approval'.")] = "",
+) -> None:
+    """Register the classifier of the workspace and make it champion if every gate agrees. Exit code 1 when one does not."""
+    enter()
+    from flows.planning import promote_workspace
+
+    result = promote_workspace(dry_run, why, approve)
+    print(result.verdict)
+    result.check()

@@ -1,0 +1,22 @@
+"""``rootstock rollback``: the previous champion serves again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    why: Annotated[str, typer.Option(help="The reason, kept with the version.")],
+    to: Annotated[str | None, typer.Option(metavar="VERSION", help="This version instead of the previous champion.")] = None,
+) -> None:
+    """Make the previous champion champion again, and say what is served from now on."""
+    enter()
+    from flows import promotion
+    from flows.tracking import Store
+
+    now, before = promotion.rollback(Store.open(), why, to)
+    print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
