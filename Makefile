@@ -6,16 +6,18 @@ UV := $(BIN)/uv
 READY := .venv/.ready
 LOCK := $(UV) pip compile -q --generate-hashes --python-version 3.11 --no-emit-index-url --no-header --no-annotate
 
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: run test test-all check setup lock bench clean help
 
 run: setup  ## the main job on the embedded images: data to promoted model
 	@$(BIN)/rootstock run
 
-test: setup  ## the test suite
-	@$(BIN)/pytest
+test: setup  ## the test suite, on two cores
+	@$(BIN)/pytest $(WORKERS)
 
 test-all: setup  ## the same and the tests that take many minutes
-	@$(BIN)/pytest -m ""
+	@$(BIN)/pytest $(WORKERS) -m ""
 
 check: setup  ## formatting, lint, types
 	@$(BIN)/ruff format --check .

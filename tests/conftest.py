@@ -3,14 +3,49 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from tests.project import Project, checkout
+from tests.project import QUICKLY, Project, checkout
 
 # One thread per process: what is promised holds for any number, and two that wait for each other crawl on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Hundreds of processes start here: where compiled modules may not be kept, each would compile everything anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+LONGEST_FIRST = (
+    "test_main_job.py",
+    "test_experiment.py",
+    "test_killed_run.py",
+    "test_team.py",
+    "test_servers.py",
+    "test_guide.py",
+    "test_wrong_input.py",
+)
+"""Two workers take file after file: what takes minutes must not come last. The first makes the run the third compares with."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, the rest as it was."""
+    rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(rank)))
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """One undisturbed run of the main job, made once for all workers, for tests that only look at it (or copy it)."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, printed = shared / "finished", shared / "finished.out"
+    with FileLock(shared / "finished.lock"):
+        if not printed.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            printed.write_text(checkout(folder).rootstock("run", *QUICKLY))
+    return Project(folder, printed.read_text())
 
 
 @pytest.fixture

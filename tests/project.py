@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = (
@@ -19,6 +22,7 @@ QUICK = (
     "evaluate.bootstrap=200",
 )
 """The whole pipeline on the real digits, small enough for a test."""
+QUICKLY = [part for assignment in QUICK for part in ("--set", assignment)]
 
 
 @dataclass
@@ -48,6 +52,17 @@ class Project:
         output, _ = process.communicate()
         assert process.returncode == code, f"rootstock {' '.join(arguments)} ended with {process.returncode}:\n{output}"
         return output
+
+    def outputs(self) -> dict[str, str]:
+        """Every output DVC knows, with its hash."""
+        lock = yaml.safe_load((self.root / "dvc.lock").read_text())
+        return {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+
+    def champion(self) -> list[int]:
+        """The versions that carry the alias: one, or something is wrong."""
+        query = "select version from registered_model_aliases where name = 'rootstock-classifier' and alias = 'champion'"
+        with sqlite3.connect(self.root / "mlruns/mlflow.db") as store:
+            return [version for (version,) in store.execute(query)]
 
 
 def checkout(destination: Path) -> Project:
