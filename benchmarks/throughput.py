@@ -87,11 +87,12 @@ def compare(name: str, case: Case, given: argparse.Namespace, directory: Path) -
         running = {
             one: stack.enter_context(Contender([*command, "--serve", one], directory / f"{name}-{one}.log")) for one in who
         }
-        for contender in running.values():
-            contender.turn(1)  # warms up
-        for _ in range(given.pairs):
+        for number in range(given.pairs + 1):
             for one, contender in running.items():
-                turns[one].append(contender.turn(steps))
+                taken = contender.turn(steps if number else 1)
+                if number:  # the first turn warms up
+                    turns[one].append(taken)
+                    print(f"{name}: turn {number}, {one}: {taken['seconds']:.2f} s", file=sys.stderr, flush=True)
     print(f"\n{name}: {case.backbone}, {case.size} px, batch {given.batch}, {given.pairs} interleaved turns of {steps} steps")
     report(case.targets, turns, steps * given.batch)
 

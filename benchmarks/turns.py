@@ -7,13 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-
-SAMPLE = 0.25
-"""Seconds between looks at the memory of the contender whose turn it is."""
 
 
 class Contender:
@@ -35,26 +31,14 @@ class Contender:
         self.process.wait()
 
     def turn(self, steps: int) -> dict[str, float]:
-        """Let it take some steps: what it answers, and the most memory seen, in MiB."""
-        seen, over = [0.0], threading.Event()
-
-        def look() -> None:
-            while not over.wait(SAMPLE):
-                seen.append(memory(self.process.pid))
-
-        watcher = threading.Thread(target=look)
+        """Let it take some steps: what it answers, and the most memory it has held so far, in MiB."""
         self._signal(signal.SIGCONT)
-        watcher.start()
-        try:
-            assert self.process.stdin
-            self.process.stdin.write(f"{steps}\n")
-            self.process.stdin.flush()
-            answer = self._answer()
-        finally:
-            over.set()
-            watcher.join()
+        assert self.process.stdin
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+        answer = self._answer()
         self._signal(signal.SIGSTOP)
-        return {"memory": max(seen), **answer}
+        return {"memory": memory(self.process.pid), **answer}
 
     def _answer(self) -> dict[str, float]:
         assert self.process.stdout
@@ -78,13 +62,12 @@ def serve(contender: Any) -> None:
 
 
 def memory(pid: int) -> float:
-    """MiB a process and its children hold, a page that several share divided among them; 0 once it is gone."""
-    pids, total = [pid], 0.0
-    for one in pids:
-        try:
-            pids += [int(child) for child in Path(f"/proc/{one}/task/{one}/children").read_text().split()]
-            held = next(line for line in Path(f"/proc/{one}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:"))
-        except (OSError, StopIteration):
-            continue
-        total += int(held.split()[1]) / 1024
-    return total
+    """MiB: the most a process ever held, and what its children hold besides (pages they share with it count once)."""
+    held = _kilobytes(f"/proc/{pid}/status", "VmHWM:")
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        held += _kilobytes(f"/proc/{child}/smaps_rollup", "Private_Dirty:")
+    return held / 1024
+
+
+def _kilobytes(file: str, field: str) -> int:
+    return next(int(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(field))

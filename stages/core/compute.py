@@ -43,7 +43,7 @@ def _attention_by_products(wanted: bool) -> Iterator[None]:
     if not wanted:
         yield
         return
-    allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()
+    allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
     torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # its name says cuda, but CPUs look at it, too
     try:
         with sdpa_kernel(SDPBackend.MATH):
