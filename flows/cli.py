@@ -71,9 +71,13 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None) -> 
 
     Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
     """
-    _enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
+    from flows import environment, scribe, warm
     from flows.server import prefect_server
 
+    environment.enter(environment.find_root())
+    warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
+    scribe.start()
+    _enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
     try:
         with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
             from flows.pipeline import Request, run_pipeline

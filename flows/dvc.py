@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ CODE_SUFFIXES = (".py",)
 RESTORED = "is cached - skipping run"
 UNCHANGED = "didn't change, skipping"
 BUSY = "it is being blocked by"
+PATIENCE = 10.0
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _ONE_AT_A_TIME = threading.Lock()  # DVC's own lock does not guard threads of one process against each other
 
@@ -206,6 +207,21 @@ def read_lock(path: Path = Path("dvc.lock")) -> dict[str, LockEntry]:
         return parse_lock(path.read_text() if path.is_file() else "")
 
 
+def read_entry(name: str) -> LockEntry:
+    """A stage's entry in ``dvc.lock``, which another stage's DVC may be writing at this moment, and not in one step.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with suppress(yaml.YAMLError, KeyError, AttributeError):
+            return read_lock()[name]
+        if time.monotonic() > deadline:
+            raise ConfigError(f"dvc.lock has no entry for {name}")
+        time.sleep(0.02)
+
+
 def parse_lock(text: str) -> dict[str, LockEntry]:
     """The entries of the text of a ``dvc.lock``."""
     document = yaml.load(text, _LOADER) or {}
@@ -214,9 +230,11 @@ def parse_lock(text: str) -> dict[str, LockEntry]:
 
 def run_stage(name: str, events: Path, force: bool = False, environment: Mapping[str, str] | None = None) -> Supervised:
     """Start one stage in a process group of its own; parallel ones wait for DVC's lock instead of failing."""
-    command = [sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    from flows import warm
+
     settings = {"ROOTSTOCK_EVENTS": str(events.resolve()), "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
-    return Supervised(command, {**settings, **(environment or {})})
+    arguments = ["--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    return warm.run(arguments, {**settings, **(environment or {})})
 
 
 def remember_code(entry: LockEntry) -> None:

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
-from flows import abandoned, dvc
-from flows.dvc import LockEntry, Node, Plan
+from flows import dvc, warm
+from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.events import Event, EventStream
-from flows.recording import StageRun, import_run
-from flows.tracking import Store, flatten
+from flows.ledger import Ledger
+from flows.scribe import Scribe
+from flows.tracking import flatten
 from stages.core import paths
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 from stages.core.io import read_json
@@ -32,6 +33,8 @@ CHATTER = re.compile(
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR: failed to reproduce|\s*$)"
 )
 LOCK_FILE = Path("requirements.lock")
+CHECK = 5.0
+"""Seconds between two looks whether MLflow still takes what is told."""
 
 
 class StageDied(StageFailed):
@@ -59,21 +62,12 @@ class PipelineRun:
     """The state that the stages of one pipeline run share; every field is written by one stage at a time."""
 
     plan: Plan
-    store: Store
-    id: str
-    tags: Mapping[str, str]
+    ledger: Ledger | Scribe
     force: frozenset[str] = frozenset()
+    key: str = field(default_factory=lambda: uuid4().hex[:8])
     outcomes: dict[str, Outcome] = field(default_factory=dict)
-    made_by: dict[str, str] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
     failure: RootstockError | None = None
-
-    @classmethod
-    def start(cls, plan: Plan, store: Store, force: frozenset[str], facts: Mapping[str, str]) -> PipelineRun:
-        """Open the parent run in MLflow."""
-        abandoned.close(store)
-        tags = {**provenance(), **facts}
-        return cls(plan, store, store.start("pipeline", None, {"rootstock.kind": "pipeline", **tags}), tags, force)
 
     def bring_up_to_date(self, name: str, say: Say, log: Say, see: See | None = None) -> Outcome:
         """Run, restore or link one stage. ``say`` goes to console and log, ``log`` to the log only, ``see`` gets events.
@@ -103,10 +97,14 @@ class PipelineRun:
         """Close the parent run with what became of every stage."""
         for name in self.plan.order:
             self.outcomes.setdefault(name, Outcome(name, "waiting", message="not run: a stage above it failed"))
-        links = {f"rootstock.stage.{name}": outcome.run for name, outcome in self.outcomes.items() if outcome.run}
         states = {name: self.outcomes[name].state for name in self.plan.order}
-        self.store.tag(self.id, {**links, "rootstock.states": json.dumps(states)})
-        self.store.end(self.id, "KILLED" if self.cancelled.is_set() else "FAILED" if self.failure else "FINISHED")
+        status = "KILLED" if self.cancelled.is_set() else "FAILED" if self.failure else "FINISHED"
+        try:
+            runs = self.ledger.end(states, status)
+        except RootstockError as error:
+            self.failure = self.failure or error
+            return
+        self.outcomes.update({name: replace(self.outcomes[name], run=run) for name, run in runs.items()})
 
     def _reasons(self, node: Node) -> list[str]:
         """Ask again where a stage above has done something: its outputs may be what they were."""
@@ -115,7 +113,7 @@ class PipelineRun:
         above = [self.outcomes[name] for name in node.upstream if name in self.outcomes]
         if all(outcome.state == "cached" for outcome in above):
             return self.plan.reasons[node.name]
-        return dvc.read_reasons(node.name)
+        return warm.call(dvc.read_reasons, node.name)
 
     def _execute(self, node: Node, reasons: list[str], say: Say, log: Say, see: See | None) -> Outcome:
         say(f"starts: {'; '.join(reasons[:3])}{' …' if len(reasons) > 3 else ''}")
@@ -123,20 +121,20 @@ class PipelineRun:
         while (execution := self._once(node, say, log, see)).busy:
             log("another process works on it; waiting")
             self.cancelled.wait(2)
-        entry = dvc.read_lock()[node.name]
+        entry = dvc.read_entry(node.name)
         if execution.skipped:  # another pipeline was faster, or DVC had it in its run cache
             return self._link(node, "restored" if execution.restored else "cached", time.monotonic() - began)
-        execution.finish(entry)
+        self.ledger.finish(node.name, entry)
         dvc.remember_code(entry)
         seconds = time.monotonic() - began
-        outcome = Outcome(node.name, "ran", seconds, execution.run_id(), headline(node))
+        outcome = Outcome(node.name, "ran", seconds, headline=headline(node))
         say(f"done in {clock(seconds)}{'  ' + outcome.headline if outcome.headline else ''}")
         return outcome
 
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> _Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
         execution = _Execution(self, node.name, see)
-        with dvc.run_stage(node.name, execution.stream.path, node.name in self.force, self._environment()) as process:
+        with dvc.run_stage(node.name, execution.stream.path, node.name in self.force) as process:
             for line in process.lines():
                 if self.cancelled.is_set():
                     process.stop()
@@ -147,27 +145,15 @@ class PipelineRun:
                     execution.read(line)
                     (log if CHATTER.match(line) else say)(line)
         code = process.wait()
-        execution.look_after(last=True)
+        execution.look_after()
         if code and not execution.busy:
             raise execution.failure(code)
         return execution
 
     def _link(self, node: Node, state: str, seconds: float = 0.0) -> Outcome:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen it."""
-        entry = dvc.read_lock()[node.name]
-        known = self.store.find(entry.identity)
-        imported = None if known else import_run(self.store, entry, self.id, self.made_by, self.tags)
-        run = imported or str(known.info.run_id if known else "")
-        self.took(entry, run)
+        run, imported = self.ledger.link(dvc.read_entry(node.name))
         return Outcome(node.name, state, seconds, run, headline(node), "imported" if imported else "")
-
-    def took(self, entry: LockEntry, run: str) -> None:
-        """Remember which run made a stage's outputs, for the stages below."""
-        self.made_by.update(dict.fromkeys(entry.outputs, run))
-
-    def _environment(self) -> dict[str, str]:
-        """What travels to a stage without being part of its identity."""
-        return {"ROOTSTOCK_PIPELINE_RUN": self.id}
 
 
 class _Execution:
@@ -175,28 +161,30 @@ class _Execution:
 
     def __init__(self, pipeline: PipelineRun, stage: str, see: See | None) -> None:
         self.pipeline, self.stage, self.see = pipeline, stage, see
-        self.stream = EventStream.of(stage, pipeline.id[:8])
-        self.run: StageRun | None = None
+        self.stream = EventStream.of(stage, pipeline.key)
+        self._checked = time.monotonic()
         self.end: Event | None = None
         self.skipped = self.restored = self.busy = False
         self.code: int | None = None
         self.last = ""
 
-    def look_after(self, last: bool = False) -> None:
-        """Forward what the stage has told since the last look."""
-        for event in self.stream.new():
-            self._open().forward(event)
+    def look_after(self) -> None:
+        """Forward what the stage has told since the last look; now and then ask whether it could be written."""
+        if events := list(self.stream.new()):
+            self.pipeline.ledger.forward(self.stage, events)
+        for event in events:
             if self.see:
                 self.see(event)
             if event.kind == "end":
                 self.end = event
-        if self.run:
-            self.run.flush(0.0 if last else 2.0)
+        if time.monotonic() - self._checked > CHECK:
+            self._checked = time.monotonic()
+            self.pipeline.ledger.flush()
 
     def read(self, line: str) -> None:
         """Learn from a line of DVC what became of the command."""
         if line.startswith("Running stage '"):
-            self._open()
+            self.pipeline.ledger.open(self.stage)
         self.restored = self.restored or dvc.RESTORED in line
         self.skipped = self.skipped or self.restored or dvc.UNCHANGED in line
         self.busy = self.busy or dvc.BUSY in line
@@ -221,21 +209,7 @@ class _Execution:
 
     def fail(self, status: str, message: str) -> None:
         """Close the MLflow run of a stage that did not end well."""
-        self._open().fail(status, message)
-
-    def finish(self, entry: LockEntry) -> None:
-        """Close the MLflow run of a stage that did."""
-        self._open().finish(entry, self.pipeline.made_by)
-        self.pipeline.took(entry, self.run_id())
-
-    def run_id(self) -> str:
-        """The id of its MLflow run."""
-        return self._open().id
-
-    def _open(self) -> StageRun:
-        if self.run is None:
-            self.run = StageRun(self.pipeline.store, self.stage, self.pipeline.id, self.pipeline.tags)
-        return self.run
+        self.pipeline.ledger.fail(self.stage, status, message)
 
 
 def provenance() -> dict[str, str]:

@@ -10,27 +10,29 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 from prefect.futures import PrefectFuture, wait
 from prefect.runtime import flow_run
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from flows import dvc, environment, promotion, summary
+from flows import dvc, encoders, environment, scribe, summary, warm
 from flows.dvc import Plan
-from flows.execution import PipelineRun, StageDied
+from flows.execution import PipelineRun, StageDied, provenance
 from flows.live import LiveView
-from flows.promotion import Promotion
 from flows.server import prefect_server
-from flows.tracking import Store
 from stages.core import paths, sources
 from stages.core.errors import Refused, RootstockError, StageFailed
 from stages.core.params import Params, load_params
+
+if TYPE_CHECKING:
+    from flows.promotion import Promotion
 
 GPU = "rootstock-gpu"
 SIDE_BY_SIDE = 4
@@ -54,22 +56,23 @@ class Result:
 
 
 class Preparation:
-    """Plan and store, made while the server starts."""
+    """The plan, and who keeps the books; both are made in processes beside this one while it imports and the server starts."""
 
     def __init__(self, request: Request) -> None:
+        scribe.start()
         pool = ThreadPoolExecutor(2)
         self.params: Params = load_params()
         self._plan: Future[Plan] = pool.submit(_plan, request, self.params)
-        self._store: Future[Store] = pool.submit(Store.open)
+        self._facts: Future[dict[str, str]] = pool.submit(provenance)
         pool.shutdown(wait=False)
 
     def plan(self) -> Plan:
         """The plan; raises what planning raised."""
         return self._plan.result()
 
-    def store(self) -> Store:
-        """The open store; raises what opening raised."""
-        return self._store.result()
+    def provenance(self) -> dict[str, str]:
+        """What the code is."""
+        return self._facts.result()
 
 
 _PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)
@@ -86,11 +89,11 @@ def run_pipeline(request: Request) -> Result:
     with _terminable(), prefect_server() as server:
         prepared = Preparation(request)
         prepared.plan()
-        prepared.store()
         server.wait()
         prepared_token, box_token = _PREPARED.set(prepared), _RESULT.set(box)
         try:
-            pipeline(request.to, list(request.force), list(request.overrides), return_state=True)
+            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # to end its thread takes up to a second
+                pipeline(request.to, list(request.force), list(request.overrides), return_state=True)
         finally:
             _PREPARED.reset(prepared_token)
             _RESULT.reset(box_token)
@@ -115,7 +118,8 @@ def pipeline(to: str | None = None, force: list[str] | None = None, overrides: l
     environment.enter(environment.find_root())
     request = Request(to, tuple(force or ()), tuple(overrides or ()))
     prepared = _PREPARED.get() or Preparation(request)
-    run = PipelineRun.start(prepared.plan(), prepared.store(), frozenset(request.force), _facts(request))
+    books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
+    run = PipelineRun(prepared.plan(), books, frozenset(request.force))
     box = _RESULT.get({})
     promoted = None
     try:
@@ -182,7 +186,7 @@ def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[Non
         logger.info(line)
         summary.console("promote", line)
 
-    result = promotion.promote(run.store, params.promote, say, made_by=run.made_by)
+    result = run.ledger.promote(params.promote, say)
     box.append(result)
     if result.refused:
         raise Refused(result.verdict)
@@ -191,7 +195,7 @@ def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[Non
 
 def _promote(run: PipelineRun, params: Params, after: list[PrefectFuture[Any]]) -> Promotion | None:
     """The promotion task, where the graph makes a classifier. A gate that says no is an answer; any other error is the run's."""
-    if not promotion.has_classifier(run.plan):
+    if not any(str(paths.FINETUNED) in node.outputs for node in run.plan.nodes.values()):
         return None
     box: list[Promotion] = []
     asked: Task[Any, Any] = promote
@@ -206,7 +210,8 @@ def _promote(run: PipelineRun, params: Params, after: list[PrefectFuture[Any]]) 
 
 def _plan(request: Request, params: Params) -> Plan:
     sources.write_fingerprint(params)
-    return dvc.read_plan(request.force, request.to)
+    encoders.lay_out(params)
+    return warm.call(dvc.read_plan, request.force, request.to)
 
 
 def _facts(request: Request) -> dict[str, str]:

@@ -11,21 +11,42 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import IO, Protocol
 
 SUPERVISOR = Path(__file__).with_name("supervise.py")
 LONGEST_LINE = 2000
 
 
+class Process(Protocol):
+    """A supervisor that was started, and what it says about its command."""
+
+    stdin: IO[bytes] | None
+    stdout: IO[bytes] | None
+    pid: int
+
+    def poll(self) -> int | None:
+        """The exit code; None while it runs."""
+
+    def wait(self) -> int:
+        """The exit code, once there is one."""
+
+
 class Supervised:
     """A command in its own process group below :mod:`flows.supervise`; ``lines`` yields its output until it ends."""
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str], capture: bool = True) -> None:
-        self._process = subprocess.Popen(
+    def __init__(
+        self,
+        command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+        capture: bool = True,
+        process: Process | None = None,
+    ) -> None:
+        self._process: Process = process or subprocess.Popen(
             [sys.executable, "-I", "-S", str(SUPERVISOR), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
             stderr=subprocess.STDOUT if capture else subprocess.DEVNULL,
-            env={**os.environ, **environment},
+            env={**os.environ, **(environment or {})},
             start_new_session=True,
         )
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()

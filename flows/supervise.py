@@ -17,14 +17,29 @@ import sys
 import time
 from pathlib import Path
 
+TYPE_CHECKING = False  # importing typing would double the time this needs to start
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    class Child(Protocol):
+        """A process that was started."""
+
+        def poll(self) -> int | None:
+            """The exit code, negative where a signal ended it; None while it runs."""
+
+        def wait(self) -> int:
+            """The exit code, once there is one."""
+
+
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 GRACE = 20.0
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def supervise(command: list[str]) -> int:
-    """Run ``command``; return its exit code, 128 + n where signal n ended it."""
+def supervise(start: Callable[[], Child]) -> int:
+    """Run what ``start`` starts, which dies with this process; return its exit code, 128 + n where signal n ended it."""
     LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     wake_reader, wake_writer = os.pipe()
     os.set_blocking(wake_writer, False)
@@ -33,7 +48,7 @@ def supervise(command: list[str]) -> int:
     signal.signal(signal.SIGCHLD, lambda *_: None)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda received, _: stops.append(received))
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, preexec_fn=_die_with_supervisor)
+    child = start()
     deadline = None
     watched = [0, wake_reader]
     while child.poll() is None:
@@ -55,7 +70,8 @@ def supervise(command: list[str]) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _die_with_supervisor() -> None:
+def die_with_parent() -> None:
+    """Let the kernel kill this process when its parent ends."""
     LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
@@ -104,4 +120,4 @@ def descendants() -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(supervise(sys.argv[1:]))
+    sys.exit(supervise(lambda: subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)))

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows import dvc, environment, run_cache, worktrees
+from flows import dvc, encoders, environment, run_cache, worktrees
 from flows.execution import PipelineRun, Say, StageDied
 from flows.experiment.board import Board, CellResult
 from flows.experiment.spec import Spec
 from flows.factors import Cell
+from flows.ledger import Ledger
 from flows.tracking import Store, flatten, numbers
 from stages.core import paths
 from stages.core.errors import ConfigError, RootstockError
@@ -41,12 +42,11 @@ def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: 
     pipeline: PipelineRun | None = None
     try:
         _prepare(spec, cell, place)
-        pipeline = PipelineRun(
-            dvc.read_plan(to=spec.to), store, run, {"rootstock.experiment": spec.name, "git.commit": spec.code}
-        )
+        ledger = Ledger(store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run)
+        pipeline = PipelineRun(dvc.read_plan(to=spec.to), ledger)
         for name in pipeline.plan.order:
             _bring_up_to_date(Path(spec.root), pipeline, name, say)
-        result = _result(spec, board, cell, pipeline, time.monotonic() - began)
+        result = _result(spec, board, cell, pipeline, run, time.monotonic() - began)
     except SetAside:
         return None
     except RootstockError as error:
@@ -70,6 +70,7 @@ def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
         override(cell.assignments)
         READY.touch()
     environment.enter(place)
+    encoders.lay_out(load_params())
 
 
 def _of_the_data(entries: list[dvc.LockEntry]) -> list[str]:
@@ -114,7 +115,7 @@ def _only_one(root: Path, signature: str) -> AbstractContextManager[object]:
         raise SetAside from None
 
 
-def _result(spec: Spec, board: Board, cell: Cell, pipeline: PipelineRun, seconds: float) -> CellResult:
+def _result(spec: Spec, board: Board, cell: Cell, pipeline: PipelineRun, run: str, seconds: float) -> CellResult:
     values = numbers(read_json(spec.metric_file))
     if spec.metric not in values:
         raise ConfigError(f"{spec.metric_file} holds no number {spec.metric!r}; it has {', '.join(values)}")
@@ -128,7 +129,7 @@ def _result(spec: Spec, board: Board, cell: Cell, pipeline: PipelineRun, seconds
         "finished",
         score=values[spec.metric],
         seconds=seconds,
-        run=pipeline.id,
+        run=run,
         stages={name: outcome.state for name, outcome in pipeline.outcomes.items()},
         metrics=values,
         outputs=outputs,

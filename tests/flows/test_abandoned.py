@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from flows.dvc import Plan
 from flows.environment import enter
-from flows.execution import PipelineRun
+from flows.ledger import Ledger
 from flows.tracking import Store
 
 DIES = """
@@ -41,7 +40,7 @@ def test_the_next_run_closes_what_a_killed_one_left_open(bare_project: Any, monk
     reused = store.start("evaluate", None, {})
     store.tag(reused, {"rootstock.process": f"{os.uname().nodename} {os.getpid()} 1"})  # this process id, but an older process
 
-    PipelineRun.start(Plan({}, {}), store, frozenset(), {})
+    Ledger.begin(store, {})
 
     status = {run: store.client.get_run(run).info.status for run in (dead.stdout.strip(), mine, elsewhere, reused)}
     assert list(status.values()) == ["KILLED", "RUNNING", "RUNNING", "KILLED"]
