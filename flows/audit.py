@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +35,26 @@ class Sighting:
     registered: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """A model that is in use, and whether the image is in it: trained, not trained, or unknown where data is out of reach."""
+
+    model: str
+    aliases: tuple[str, ...]
+    state: str
+
+
+@dataclass(frozen=True)
+class Trail:
+    """Everything known about one image."""
+
+    identity: str
+    sightings: list[Sighting]
+    standings: list[Standing]
+    forgotten: bool
+    """Whether ``curate.forgotten`` names it."""
+
+
 def find_id(image: str) -> str:
     """The id of an image: itself where it is a sha256, else the hash of the decoded file as ingest takes it.
 
@@ -56,12 +76,30 @@ def find_id(image: str) -> str:
         raise ConfigError(f"{image} is no image: {error}") from None
 
 
-def audit(store: Store, identity: str) -> list[Sighting]:
-    """Every curated data version the store knows and DVC can still show, that held the image."""
-    return list(_sightings(store, identity))
+def audit(store: Store, identity: str) -> Trail:
+    """Every curated data version the store knows and DVC can still show, that held the image, and the models in use."""
+    from stages.core.params import load_params
+
+    found = list(sightings(store, identity))
+    return Trail(identity, found, list(_standings(store, identity, found)), identity in load_params().curate.forgotten)
 
 
-def _sightings(store: Store, identity: str) -> Iterator[Sighting]:
+def _standings(store: Store, identity: str, found: list[Sighting]) -> Iterator[Standing]:
+    """One for every version that an alias points at."""
+    trained = {name for sighting in found for name in sighting.registered}
+    for name in (versions.CLASSIFIER, versions.ENCODER):
+        for version in versions.every(store, name):
+            if version.aliases:
+                title = f"{name}@{version.number}"
+                steps = lineage.trace(version).steps.values()
+                read = {step.inputs[str(paths.CURATED_MANIFEST)] for step in steps if str(paths.CURATED_MANIFEST) in step.inputs}
+                seen = bool(read) and all(_rows(digest, identity) is not None for digest in read)
+                state = "trained" if title in trained else "not trained" if seen else "unknown"
+                yield Standing(title, version.aliases, state)
+
+
+def sightings(store: Store, identity: str) -> Iterator[Sighting]:
+    """Every curated data version with the image in it, the newest first."""
     runs = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED'", max_results=5000)
     steps = [lineage.Step.of(run) for run in runs if tracking.OUTPUTS in run.data.tags]
     path = str(paths.CURATED_MANIFEST)
@@ -113,19 +151,25 @@ def _registered(store: Store, run: str) -> list[str]:
     return [f"{version.name}@{version.version}" for version in found]
 
 
-def text(identity: str, sightings: list[Sighting]) -> str:
+def text(trail: Trail) -> str:
     """The answer as lines."""
-    if not sightings:
-        return f"{identity} is in no data version that this store and DVC's cache know"
-    lines = [identity]
-    for sighting in sightings:
+    lines = [trail.identity + ("  (forgotten: curate.forgotten in params.yaml names it)" if trail.forgotten else "")]
+    if not trail.sightings:
+        lines.append("  is in no data version that this store and DVC's cache know")
+    for sighting in trail.sightings:
         lines.append(f"  data version {sighting.manifest}  {sighting.uri}  split {sighting.split}")
         lines.append("    kept" if sighting.kept else f"    dropped: {sighting.reason}")
         lines += [f"    trained {made}" for made in sighting.trained]
         lines += [f"    registered as {name}" for name in sighting.registered]
+    said = {
+        "trained": "was trained on it",
+        "not trained": "was not trained on it",
+        "unknown": "cannot be told: its data is not here (dvc pull)",
+    }
+    lines += [f"  {one.model} ({', '.join(one.aliases)}) {said[one.state]}" for one in trail.standings]
     return "\n".join(lines)
 
 
-def as_json(sightings: list[Sighting]) -> str:
+def as_json(trail: Trail) -> str:
     """The answer for other programs."""
-    return json.dumps([vars(sighting) for sighting in sightings], indent=2)
+    return json.dumps(asdict(trail), indent=2)

@@ -82,20 +82,37 @@ def create(database: Path, connect: Callable[[str, str], object]) -> None:
         fresh.replace(database)
 
 
-def settle(database: Path, artifacts: str) -> None:
-    """MLflow stores addresses as absolute paths; where the checkout was moved or copied, they are made to lie beside it again."""
+def settle(database: Path, artifacts: str) -> bool:
+    """MLflow stores addresses as absolute paths; where the checkout was moved or copied, they are made to lie beside it again.
+
+    Returns whether it had been.
+    """
     import sqlite3
 
     with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
         row = connection.execute("SELECT artifact_location FROM experiments WHERE name = ?", (EXPERIMENT,)).fetchone()
         if row is None or row[0] == artifacts:
-            return
+            return False
         old = row[0]
         for table, column in ADDRESSES:
             connection.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) WHERE substr({column}, 1, ?) IN (?, ?)",
                 (artifacts, len(old) + 1, len(old) + 1, old, f"{old}/"),
             )
+        return True
+
+
+def forget_remembered() -> None:
+    """MLflow remembers by run and by database where things lay, for as long as the process lives: forget it where they moved.
+
+    An open connection to a deleted database would, when it is closed, take the write-ahead log of its successor with it.
+    """
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+    from mlflow.tracking._tracking_service import utils
+
+    utils._artifact_repos_cache.clear()
+    for engine in SqlAlchemyStore._engine_map.values():
+        engine.dispose()
 
 
 def write_ahead(database: Path) -> None:

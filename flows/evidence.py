@@ -16,6 +16,8 @@ from flows.versions import EMBEDDINGS, PREDICTIONS, Version
 if TYPE_CHECKING:
     import pandas as pd
 
+    from flows.verification import Check
+
 
 APPROVED = "rootstock.approved_by"
 
@@ -44,6 +46,13 @@ class Evidence:
     def chain(self) -> Chain:
         """What the candidate was made from."""
         return lineage.trace(self.candidate)
+
+    @cached_property
+    def checks(self) -> list[Check]:
+        """Every artifact behind the candidate, hashed again."""
+        from flows.verification import verify
+
+        return list(verify(self.chain))
 
     @cached_property
     def answers(self) -> Answers | None:

@@ -6,16 +6,18 @@ import getpass
 import importlib
 import json
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows import dvc, versions
+from flows import announcements, cards, dvc, versions
 from flows.dvc import LockEntry, Plan
+from flows.encoder_aliases import register_encoders
 from flows.environment import git
 from flows.evidence import APPROVED, Evidence, Verdict
+from flows.packaging import DOCUMENTS
+from flows.registration import CARD, attach, describe, one_at_a_time, register
 from flows.tracking import Store
 from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS, Version
 from stages.core import paths, registry
@@ -88,27 +90,30 @@ def promote(
         Refused: another promotion moved the champion while the gates were computed.
     """
     check_gates(settings)
-    candidate = _register(store, made_by)
-    if approved_by:
+    if not dry_run:
+        announcements.deliver()
+        register_encoders(store, made_by, say)
+    candidate = _candidate(store, made_by, dry_run)
+    if approved_by:  # where nothing is registered yet, the approval holds for this question only
         candidate.tag({APPROVED: approved_by, "rootstock.approved_at": _now()})
     champion = versions.by_alias(store, CHAMPION)
     if champion is not None and champion.number == candidate.number:
-        _no_longer_candidate(candidate)
-        return Promotion(candidate, champion, {}, False, f"version {candidate.number} is champion already")
+        if not dry_run:
+            _no_longer_candidate(candidate)
+        return Promotion(candidate, champion, {}, False, f"{candidate.title} is champion already")
     if not dry_run:
         store.client.set_registered_model_alias(CLASSIFIER, CANDIDATE, candidate.number)
     verdicts = judge(Evidence(candidate, champion, settings.resamples), settings)
     for name, found in verdicts.items():
         say(f"{word(found):<4} {name:<12} {found.value}  {found.interval}  {found.reason}".rstrip())
     refused = [name for name, found in verdicts.items() if found.passed is False]
-    _keep_table(candidate, verdicts)
+    if not dry_run:
+        _keep_table(candidate, verdicts)
     if refused:
-        stays = f"version {champion.number} stays champion" if champion else "there is no champion"
-        return Promotion(
-            candidate, champion, verdicts, False, f"version {candidate.number} refused by {', '.join(refused)}; {stays}"
-        )
+        stays = f"{champion.title} stays champion" if champion else "there is no champion"
+        return Promotion(candidate, champion, verdicts, False, f"{candidate.title} refused by {', '.join(refused)}; {stays}")
     if dry_run:
-        return Promotion(candidate, champion, verdicts, False, f"version {candidate.number} would become champion")
+        return Promotion(candidate, champion, verdicts, False, f"{candidate.title} would become champion")
     move(candidate, champion, {"rootstock.promoted_why": why or "all gates passed", **_comparison(verdicts)})
     replaced = f", replacing version {champion.number}" if champion else ""
     done = versions.get(store, CLASSIFIER, candidate.number)
@@ -127,7 +132,7 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
         raise ConfigError(f"{CLASSIFIER} has no {PREVIOUS if champion else CHAMPION}: there is nothing to roll back to")
     if target.number == champion.number:
         raise ConfigError(f"version {target.number} is champion already: name another with --to")
-    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"})
+    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
     champion.tag({"rootstock.rolled_back_why": why, "rootstock.rolled_back_at": _now()})
     return versions.get(store, CLASSIFIER, target.number), champion
 
@@ -147,7 +152,8 @@ def word(verdict: Verdict) -> str:
     return {True: "pass", False: "FAIL", None: "n/a"}[verdict.passed]
 
 
-def _register(store: Store, made_by: Mapping[str, str]) -> Version:
+def _candidate(store: Store, made_by: Mapping[str, str], dry_run: bool) -> Version:
+    """The classifier of the workspace: its version, made where there is none; unregistered for a dry run."""
     entries = dvc.read_lock()
     maker, digest = _output(entries, paths.FINETUNED)
     _, data = _output(entries, paths.POOL_MANIFEST.parent) if _has(entries, paths.POOL_MANIFEST.parent) else (None, "")
@@ -158,7 +164,13 @@ def _register(store: Store, made_by: Mapping[str, str]) -> Version:
         "git.commit": git("rev-parse", "HEAD"),
         "rootstock.identity": maker.identity,
     }
-    version = versions.register(store, digest, made_by[str(paths.FINETUNED)], tags)
+    run = made_by[str(paths.FINETUNED)]
+    if dry_run:
+        marks = {versions.DIGEST: digest, versions.STAGE_RUN: run, **tags}
+        return versions.find(store, digest) or versions.Unregistered(store, CLASSIFIER, "", marks, ())
+    facts = cards.facts(maker.stage, run, digest, data, tags["git.commit"])
+    papers = cards.documents(CLASSIFIER, paths.FINETUNED, facts, cards.classifier_results())
+    version = register(store, CLASSIFIER, paths.FINETUNED, digest, run, tags, papers)
     if evaluation and version.tags.get(EVALUATION) != evaluation:
         version.tag({EVALUATION: evaluation})
     return version
@@ -175,13 +187,13 @@ def _output(entries: Mapping[str, LockEntry], path: Path) -> tuple[LockEntry, st
     raise ConfigError(f"dvc.lock knows no {path}: rootstock run makes it")
 
 
-def move(target: Version, champion: Version | None, tags: Mapping[str, str]) -> None:
+def move(target: Version, champion: Version | None, tags: Mapping[str, str], kind: str = "promotion") -> None:
     """Point ``champion`` at ``target``. Each write leaves exactly one champion, the old until the very last step.
 
     The facts are written first and name the version that is replaced, then ``previous``, then the one alias that counts.
     """
     store = target.store
-    with _one_at_a_time(store):
+    with one_at_a_time():
         now = versions.aliases(store).get(CHAMPION)
         if now != (champion.number if champion else None):
             raise Refused(f"version {now} became champion while the gates were computed: run rootstock promote again")
@@ -195,37 +207,17 @@ def move(target: Version, champion: Version | None, tags: Mapping[str, str]) -> 
             store.client.set_registered_model_alias(CLASSIFIER, PREVIOUS, champion.number)
         store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, target.number)
         _no_longer_candidate(target)
-    _announce(target, champion, tags)
+    announcements.announce(
+        "rootstock.champion.moved",
+        {"prefect.resource.id": f"rootstock.model.{CLASSIFIER}", "prefect.resource.name": CLASSIFIER},
+        {"kind": kind, "version": target.number, "replaced": champion.number if champion else None, **tags},
+    )
 
 
 def _no_longer_candidate(version: Version) -> None:
     """Take the alias away from a version that is champion, also where a killed promotion left it."""
     if versions.aliases(version.store).get(CANDIDATE) == version.number:
         version.store.client.delete_registered_model_alias(CLASSIFIER, CANDIDATE)
-
-
-@contextmanager
-def _one_at_a_time(store: Store) -> Iterator[None]:
-    from filelock import FileLock
-
-    paths.STATE.mkdir(exist_ok=True)
-    with FileLock(paths.STATE / "promotion.lock"):
-        yield
-
-
-def _announce(target: Version, champion: Version | None, tags: Mapping[str, str]) -> None:
-    """Tell Prefect, where a server listens, so that automations can follow."""
-    import os
-
-    if "PREFECT_API_URL" not in os.environ:
-        return
-    from prefect.events import emit_event
-
-    emit_event(
-        event="rootstock.champion.moved",
-        resource={"prefect.resource.id": f"rootstock.model.{CLASSIFIER}", "prefect.resource.name": CLASSIFIER},
-        payload={"version": target.number, "replaced": champion.number if champion else None, **tags},
-    )
 
 
 def _comparison(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
@@ -243,6 +235,10 @@ def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:
         file = Path(folder) / f"version-{version.number}.json"
         write_json(file, table)
         version.store.client.log_artifact(version.stage_run, str(file), "gates")
+    shown = cards.gate_table([{"gate": name, "verdict": word(found), **_text(found)} for name, found in verdicts.items()])
+    attach(version, {"gates.md": shown})
+    card = version.folder / DOCUMENTS / CARD
+    describe(version, f"{card.read_text() if card.is_file() else ''}\n\n{shown}")
 
 
 def _text(verdict: Verdict) -> dict[str, str]:

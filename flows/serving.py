@@ -10,10 +10,7 @@ from typing import Any
 import mlflow
 import pandas as pd
 
-from stages.core.errors import DataError
-from stages.core.serving import ImageClassifier
-
-COLUMNS = ("image", "pixels")
+from stages.core.serving import ImageClassifier, given_images
 
 
 class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
@@ -25,19 +22,11 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``label``, ``probability`` and one column ``p.<class>`` per class, a row for each row given."""
-        answers = self.classifier.predict(_images(model_input))
+        answers = self.classifier.predict(given_images(model_input))
         columns: dict[str, Any] = {key: [answer[key] for answer in answers] for key in ("label", "probability")}
         for name in self.classifier.classes:
             columns[f"p.{name}"] = [answer["probabilities"][name] for answer in answers]
         return pd.DataFrame(columns)
-
-
-def _images(table: Any) -> list[Any]:
-    given = [name for name in COLUMNS if name in table.columns and table[name].notna().any()]
-    if len(given) != 1:
-        found = ", ".join(map(str, table.columns)) or "nothing"
-        raise DataError(f"send one column, image (base64) or pixels (uint8 arrays); found {found}")
-    return list(table[given[0]])
 
 
 mlflow.models.set_model(Served())

@@ -11,7 +11,7 @@ from pathlib import Path
 from flows import dvc
 from flows.evidence import answers
 from flows.lineage import SOURCES, Chain
-from flows.versions import Version
+from flows.versions import CLASSIFIER, Version
 from stages.core import paths
 
 CACHE = Path(".dvc/cache/files/md5")
@@ -44,7 +44,8 @@ def verify(chain: Chain) -> Iterator[Check]:
             same = hash_of(paths.FINGERPRINT) == recorded
             yield Check("source images", "ok" if same else "differs", "" if same else "the sources changed since")
     yield _weights(chain.version, lock)
-    yield _evaluation(chain.version)
+    if chain.version.name == CLASSIFIER:
+        yield _evaluation(chain.version)
 
 
 def hash_of(path: Path) -> str:
@@ -91,7 +92,7 @@ def _weights(version: Version, lock: dict[str, str]) -> Check:
     """The files that are served are, byte for byte, the stage's output."""
     found = hash_of(version.artifact)
     same = found == version.digest
-    return Check(f"{version.name} version {version.number}", "ok" if same else "differs", "" if same else f"hashes to {found}")
+    return Check(f"{version.name} {version.title}", "ok" if same else "differs", "" if same else f"hashes to {found}")
 
 
 def _evaluation(version: Version) -> Check:

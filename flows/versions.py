@@ -1,22 +1,22 @@
-"""Registered versions and the names that point at them: one digest is registered once, one version is champion."""
+"""Registered versions and the names that point at them."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from flows.packaging import package
 from flows.tracking import Store
 from stages.core import paths
 from stages.core.errors import ConfigError
 
-CLASSIFIER = "rootstock-classifier"
+CLASSIFIER, ENCODER = "rootstock-classifier", "rootstock-encoder"
+FROZEN_BEST, FINETUNE_BEST = "frozen-best", "finetune-best"
 CHAMPION, CANDIDATE, PREVIOUS = "champion", "candidate", "previous"
 DIGEST = "rootstock.digest"
 STAGE_RUN = "rootstock.run"
+PATH = "rootstock.path"
 EVALUATION = "rootstock.evaluation"
 PREDICTIONS = "reports/evaluate/predictions.parquet"
 EMBEDDINGS = "reports/evaluate/embeddings.parquet"
@@ -31,6 +31,11 @@ class Version:
     number: str
     tags: dict[str, str]
     aliases: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """How a sentence calls it."""
+        return f"version {self.number}"
 
     @property
     def digest(self) -> str:
@@ -75,6 +80,32 @@ class Version:
         """Set tags on the version."""
         for key, value in tags.items():
             self.store.client.set_model_version_tag(self.name, self.number, key, str(value))
+        self.tags.update(tags)
+
+
+@dataclass(frozen=True)
+class Unregistered(Version):
+    """The model of the workspace as a version that does not exist yet: gates can look at it, nothing is written."""
+
+    directory: Path = paths.FINETUNED
+
+    @property
+    def title(self) -> str:
+        """How a sentence calls it."""
+        return "the classifier of the workspace"
+
+    @cached_property
+    def folder(self) -> Path:
+        """The stage's own output."""
+        return self.directory
+
+    @property
+    def artifact(self) -> Path:
+        """The directory with the weights."""
+        return self.directory
+
+    def tag(self, tags: Mapping[str, str]) -> None:
+        """Known to this object alone."""
         self.tags.update(tags)
 
 
@@ -132,36 +163,20 @@ def find(store: Store, digest: str, name: str = CLASSIFIER) -> Version | None:
     return get(store, name, str(found[0].version)) if found else None
 
 
-def register(store: Store, digest: str, run: str, tags: Mapping[str, str], directory: Path = paths.FINETUNED) -> Version:
-    """Register the classifier in ``directory`` as a model from code over safetensors. Registers nothing twice."""
-    from mlflow.entities import LoggedModelOutput
-
-    known = find(store, digest)
-    if known:
-        return known
-    with tempfile.TemporaryDirectory() as folder:
-        saved = Path(folder) / "classifier"
-        model = store.client.create_logged_model(
-            store.experiment, "classifier", run, {"dvc.md5": digest}, model_type="classifier"
-        )
-        package(directory, saved, model.model_id, run)
-        store.client.log_model_artifacts(model.model_id, str(saved))
-        store.client.finalize_logged_model(model.model_id, "READY")
-        store.client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
-    _ensure(store, CLASSIFIER)
-    marks = {DIGEST: digest, STAGE_RUN: run, "rootstock.model_id": model.model_id, **tags}
-    source = store.client.get_logged_model(model.model_id).artifact_location
-    made = store.client.create_model_version(CLASSIFIER, source, run, tags=marks, model_id=model.model_id)
-    return get(store, CLASSIFIER, str(made.version))
+def every(store: Store, name: str) -> list[Version]:
+    """All versions of a model, the newest first."""
+    by_number: dict[str, list[str]] = {}
+    for alias, number in sorted(aliases(store, name).items()):
+        by_number.setdefault(number, []).append(alias)
+    found = store.client.search_model_versions(f"name = '{name}'", max_results=10_000)
+    made = [Version(store, name, str(one.version), dict(one.tags), tuple(by_number.get(str(one.version), ()))) for one in found]
+    return sorted(made, key=lambda version: int(version.number), reverse=True)
 
 
-def _ensure(store: Store, name: str) -> None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        store.client.get_registered_model(name)
-    except MlflowException:
-        store.client.create_registered_model(name)
+def of_run(store: Store, run: str) -> list[Version]:
+    """The versions that were registered from a stage's run."""
+    found = store.client.search_model_versions(f"tags.`{STAGE_RUN}` = '{run}'")
+    return [get(store, one.name, str(one.version)) for one in found]
 
 
 def _missing(store: Store, name: str, which: str, known: Mapping[str, str]) -> str:

@@ -22,4 +22,4 @@ def command(
 
     identity = audit.find_id(str(file) if file.is_file() else image)
     found = audit.audit(Store.open(), identity)
-    print(audit.as_json(found) if json else audit.text(identity, found))
+    print(audit.as_json(found) if json else audit.text(found))

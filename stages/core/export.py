@@ -1,4 +1,7 @@
-"""A classifier for other programs: ONNX, a ``torch.export`` program, and a checkpoint that timm loads. All take uint8 images."""
+"""A model for other programs: ONNX, a ``torch.export`` program, and a checkpoint that timm loads.
+
+A classifier answers uint8 images with probabilities, an encoder with features; preprocessing is part of the graph.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.errors import ConfigError
-from stages.core.io import atomic_directory, atomic_file, write_json
-from stages.core.model import Classifier
+from stages.core.io import atomic_directory, atomic_file, write_json, write_text
+from stages.core.model import Classifier, Encoder
 from stages.core.preprocess import Preprocess
+from stages.core.timm_checkpoint import LOADER, recipe
 
 if TYPE_CHECKING:
     from torch.export import ExportedProgram
@@ -19,43 +23,52 @@ if TYPE_CHECKING:
 LARGEST_BATCH = 4096
 
 
+Exportable = Classifier | Encoder
+
+
 class Portable(nn.Module):
-    """Preprocessing, network and softmax in one graph: uint8 (N, C, H, W) in, probabilities (N, K) out."""
+    """Preprocessing and network in one graph: uint8 (N, C, H, W) in, probabilities (N, K) or features (N, D) out."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, network: nn.Module, preprocess: Preprocess, softmax: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.softmax = network, softmax
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(preprocess.std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Probabilities of stored images."""
-        probabilities: Tensor = self.network((images.float() / 255 - self.mean) / self.std).softmax(dim=1)
-        return probabilities
+        """The answer to stored images."""
+        found: Tensor = self.network((images.float() / 255 - self.mean) / self.std)
+        return found.softmax(dim=1) if self.softmax else found
 
 
-def program(classifier: Classifier) -> ExportedProgram:
-    """The classifier as a ``torch.export`` program for any batch size up to :data:`LARGEST_BATCH`."""
-    preprocess = classifier.preprocess
-    portable = Portable(classifier.network, preprocess).cpu().eval()
+def answer_name(model: Exportable) -> str:
+    """What the output of an exported model is called."""
+    return "probabilities" if isinstance(model, Classifier) else "features"
+
+
+def program(model: Exportable) -> ExportedProgram:
+    """The model as a ``torch.export`` program for any batch size up to :data:`LARGEST_BATCH`."""
+    preprocess = model.preprocess
+    network = model.network if isinstance(model, Classifier) else model.backbone
+    portable = Portable(network, preprocess, softmax=isinstance(model, Classifier)).cpu().eval()
     example = torch.zeros(2, preprocess.channels, preprocess.size, preprocess.size, dtype=torch.uint8)
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
     return torch.export.export(portable, (example,), dynamic_shapes=({0: batch},))
 
 
-def export_torch(classifier: Classifier, path: Path) -> None:
-    """Write a ``.pt2`` archive; ``torch.export.load(path).module()(images)`` gives the probabilities."""
+def export_torch(model: Exportable, path: Path) -> None:
+    """Write a ``.pt2`` archive; ``torch.export.load(path).module()(images)`` gives the answer."""
     with atomic_file(path) as temporary:
         renamed = temporary.with_suffix(".pt2")
-        torch.export.save(program(classifier), renamed)
+        torch.export.save(program(model), renamed)
         renamed.replace(temporary)
 
 
-def export_onnx(classifier: Classifier, path: Path) -> None:
-    """Write an ONNX model with input ``images`` (batch, C, H, W) uint8 and output ``probabilities`` (batch, K).
+def export_onnx(model: Exportable, path: Path) -> None:
+    """Write an ONNX model: ``images`` (batch, C, H, W) uint8 in, ``probabilities`` (batch, K) or ``features`` (batch, D) out.
 
     Raises:
         ConfigError: the packages for ONNX are not installed.
@@ -65,27 +78,25 @@ def export_onnx(classifier: Classifier, path: Path) -> None:
     except ImportError:
         raise ConfigError("export to ONNX needs onnx and onnxscript: install the extra 'export'") from None
     exported = torch.onnx.export(
-        program(classifier), dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
+        program(model), dynamo=True, input_names=["images"], output_names=[answer_name(model)], verbose=False
     )
     assert exported is not None
     with atomic_file(path) as temporary:
         exported.save(str(temporary), external_data=False)
 
 
-def export_timm(classifier: Classifier, directory: Path) -> None:
-    """Write the backbone's weights under timm's own names, the head, and how to load both.
+def export_timm(model: Exportable, directory: Path) -> None:
+    """Write the backbone's weights under timm's names, a classifier's head, the configuration, and ``load.py``: needs timm alone.
 
     Raises:
         ConfigError: the backbone is torchvision's, which timm does not know.
     """
     from safetensors.torch import save_file
 
-    backbone = classifier.network.backbone
+    backbone = model.network.backbone if isinstance(model, Classifier) else model.backbone
     if backbone.name.startswith("torchvision:"):
         raise ConfigError(f"{backbone.name} is no timm model: export it to ONNX or torch.export")
-    weights = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in backbone.body.state_dict().items()}
-    head = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in classifier.network.head.state_dict().items()}
-    preprocess = classifier.preprocess
+    preprocess = model.preprocess
     config = {
         "architecture": backbone.name,
         "num_classes": 0,
@@ -95,9 +106,16 @@ def export_timm(classifier: Classifier, directory: Path) -> None:
         "mean": list(preprocess.mean),
         "std": list(preprocess.std),
         "interpolation": preprocess.interpolation,
-        "label_names": classifier.classes,
+        **recipe(backbone),
+        "label_names": model.classes if isinstance(model, Classifier) else [],
     }
     with atomic_directory(directory) as temporary:
-        save_file(weights, temporary / "model.safetensors")
-        save_file(head, temporary / "head.safetensors")
+        save_file(_weights(backbone.body), temporary / "model.safetensors")
+        if isinstance(model, Classifier):
+            save_file(_weights(model.network.head), temporary / "head.safetensors")
         write_json(temporary / "config.json", config)
+        write_text(temporary / "load.py", LOADER)
+
+
+def _weights(module: nn.Module) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in module.state_dict().items()}

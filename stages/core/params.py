@@ -60,6 +60,7 @@ class Curate(Section):
     encoder: str
     budget: Annotated[float, Field(gt=0, le=1)] | Annotated[int, Field(gt=1)]
     steps: tuple[str | dict[str, dict[str, Any]], ...]
+    forgotten: tuple[Annotated[str, Field(pattern="^[0-9a-f]{64}$")], ...]
 
 
 class Augment(Section):

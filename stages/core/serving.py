@@ -1,4 +1,4 @@
-"""A registered classifier as something to ask: encoded images or uint8 arrays in, labels and probabilities out.
+"""A registered model as something to ask: encoded images or uint8 arrays in; labels and probabilities, or features, out.
 
 The very functions that ingest uses decode and resize here, so an image is seen as it was in training, or refused.
 """
@@ -7,34 +7,33 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from stages.core.errors import DataError
 from stages.core.images import Unreadable, decode, resize
-from stages.core.model import load_classifier
+from stages.core.model import load_classifier, load_encoder
+from stages.core.preprocess import Preprocess
 
 MAX_PIXELS = 50_000_000
 BATCH = 256
 Array = npt.NDArray[np.uint8]
 
 
-class ImageClassifier:
-    """The classifier artifact of a directory, with its preprocessing."""
+class ImageReader:
+    """Brings whatever a client sends to the uint8 pixels a model takes."""
 
-    def __init__(self, directory: Path | str) -> None:
-        self.model = load_classifier(directory)
-        self.classes = self.model.classes
-        self.size = self.model.preprocess.size
-        self.channels = self.model.preprocess.channels
+    def __init__(self, preprocess: Preprocess) -> None:
+        self.size, self.channels = preprocess.size, preprocess.channels
 
-    def predict(self, images: Sequence[Any]) -> list[dict[str, Any]]:
-        """One answer per image: ``label``, ``probability`` of it, and ``probabilities`` by class.
+    def batches(self, images: Sequence[Any]) -> Iterator[Tensor]:
+        """uint8 ``(n, C, size, size)``, some hundred images at a time.
 
         Args:
             images: JPEG, PNG, … bytes, the same in base64, or uint8 arrays (nested lists) ``(H, W, C)`` or ``(H, W)``.
@@ -42,17 +41,9 @@ class ImageClassifier:
         Raises:
             DataError: an image that is no image, or an array of another type or shape; the message names its position.
         """
-        answers: list[dict[str, Any]] = []
         for start in range(0, len(images), BATCH):
             chunk = [self._pixels(image, start + offset) for offset, image in enumerate(images[start : start + BATCH])]
-            batch = torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).contiguous()
-            answers += [self._answer(row) for row in self.model.predict_proba(batch).numpy()]
-        return answers
-
-    def _answer(self, row: npt.NDArray[np.float32]) -> dict[str, Any]:
-        best = int(row.argmax())
-        probabilities = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
-        return {"label": self.classes[best], "probability": float(row[best]), "probabilities": probabilities}
+            yield torch.from_numpy(np.stack(chunk)).permute(0, 3, 1, 2).contiguous()
 
     def _pixels(self, image: Any, position: int) -> Array:
         """The image as this model takes it: uint8 ``(size, size, channels)``."""
@@ -81,6 +72,37 @@ class ImageClassifier:
         return array
 
 
+class ImageClassifier:
+    """The classifier artifact of a directory, with its preprocessing."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.model = load_classifier(directory)
+        self.classes = self.model.classes
+        self.reader = ImageReader(self.model.preprocess)
+
+    def predict(self, images: Sequence[Any]) -> list[dict[str, Any]]:
+        """One answer per image (see :meth:`ImageReader.batches`): ``label``, its ``probability``, ``probabilities`` by class."""
+        return [self._answer(row) for batch in self.reader.batches(images) for row in self.model.predict_proba(batch).numpy()]
+
+    def _answer(self, row: npt.NDArray[np.float32]) -> dict[str, Any]:
+        best = int(row.argmax())
+        probabilities = {name: float(value) for name, value in zip(self.classes, row, strict=True)}
+        return {"label": self.classes[best], "probability": float(row[best]), "probabilities": probabilities}
+
+
+class ImageEncoder:
+    """The encoder artifact of a directory, with its preprocessing."""
+
+    def __init__(self, directory: Path | str) -> None:
+        self.model = load_encoder(directory)
+        self.reader = ImageReader(self.model.preprocess)
+
+    def features(self, images: Sequence[Any]) -> npt.NDArray[np.float32]:
+        """``(n, D)``, of images as :meth:`ImageReader.batches` takes them."""
+        parts = [self.model.encode(batch).numpy() for batch in self.reader.batches(images)]
+        return np.concatenate(parts) if parts else np.empty((0, self.model.num_features), np.float32)
+
+
 def _array(nested: Any, position: int) -> npt.NDArray[Any]:
     """An array, also of the nested lists that JSON has for it."""
     try:
@@ -94,3 +116,16 @@ def _bytes(text: str, position: int) -> bytes:
         return base64.b64decode(text, validate=True)
     except binascii.Error:
         raise DataError(f"image {position} is text but not base64: send the bytes of a JPEG or PNG file in base64") from None
+
+
+def given_images(table: Any) -> list[Any]:
+    """The images of a table with a column ``image`` (base64) or ``pixels`` (uint8 arrays).
+
+    Raises:
+        DataError: neither or both; the message names what was found.
+    """
+    given = [name for name in ("image", "pixels") if name in table.columns and table[name].notna().any()]
+    if len(given) != 1:
+        found = ", ".join(map(str, table.columns)) or "nothing"
+        raise DataError(f"send one column, image (base64) or pixels (uint8 arrays); found {found}")
+    return list(table[given[0]])

@@ -10,6 +10,7 @@ from stages.core.pixels import PixelStore
 from stages.core.stage import stage
 from stages.core.steps import parse_steps
 from stages.core.tracking import Tracker
+from stages.curate.forgotten import forget
 from stages.curate.state import Curation
 from stages.curate.summary import cluster_table, count, dropped_table
 
@@ -23,7 +24,7 @@ def main(params: Params, track: Tracker) -> None:
     manifest.validate_against(store)
     curation = Curation(manifest, store, params.curate.encoder, params.curate.budget, params.seed)
 
-    numbers = {}
+    numbers: dict[str, dict[str, float]] = {"forgotten": forget(curation, params.curate.forgotten)}
     for step in steps:
         numbers[step.name] = step.module.apply(curation, step.settings)
         shown = ", ".join(f"{name} {value:,.4g}" for name, value in numbers[step.name].items())

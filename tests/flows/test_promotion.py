@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from registry_store import answers, classifier, version
 
-from flows import lineage, promotion, versions
+from flows import announcements, lineage, promotion, versions
 from flows.evidence import Evidence, Verdict
+from flows.registration import register
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, PREVIOUS, Version
 from stages.core.errors import ConfigError, Refused
@@ -76,7 +81,7 @@ def verdicts(store: Store, candidate: int, champion: int | None, settings: Promo
 
 def test_a_digest_is_registered_once(store: Store) -> None:
     first = get(store, 1)
-    again = versions.register(store, first.digest, first.stage_run, {}, Path("model"))
+    again = register(store, CLASSIFIER, Path("model"), first.digest, first.stage_run, {})
     assert again.number == "1"
     assert len(store.client.search_model_versions(f"name = '{CLASSIFIER}'")) == 3
 
@@ -109,7 +114,7 @@ def test_a_gate_that_is_off_is_not_asked(store: Store) -> None:
 def test_a_hole_in_the_chain_is_refused(store: Store) -> None:
     run = store.start("finetune", None, {})
     store.end(run, "FINISHED")
-    lone = versions.register(store, "f" * 32 + ".dir", run, {}, Path("model"))
+    lone = register(store, CLASSIFIER, Path("model"), "f" * 32 + ".dir", run, {})
     found = promotion.judge(Evidence(lone, None, 1000), Promote(resamples=1000, gates={"lineage": True}))["lineage"]
     assert found.passed is False and "source images" in found.reason
 
@@ -307,3 +312,61 @@ def test_answers_are_compared_image_by_image_in_any_order() -> None:
     shuffled = Answers(table.sample(frac=1, random_state=1).reset_index(drop=True))
     assert Answers(table).same_images(shuffled)
     assert (shuffled.in_order_of(Answers(table)).correct == Answers(table).correct).all()
+
+
+def test_a_flipped_bit_in_the_registered_weights_fails_the_lineage_gate(store: Store) -> None:
+    assert judged(store, "lineage", True).passed is True
+    weights = get(store, 1).artifact / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    found = judged(store, "lineage", True)
+    assert found.passed is False and found.reason.startswith(f"{CLASSIFIER} version 1 differs: hashes to")
+
+
+def test_what_the_gates_said_stands_beside_the_version(store: Store) -> None:
+    candidate = get(store, 2)
+    found = promotion.judge(Evidence(candidate, get(store, 1), 1000), SETTINGS)
+    promotion._keep_table(candidate, found)
+    shown = (get(store, 2).folder / "documents/gates.md").read_text()
+    page = store.client.get_model_version(CLASSIFIER, "2").description
+    assert page.startswith("# equal") and page.endswith(shown)
+    for name in SETTINGS.gates:
+        assert f"| {name} | pass |" in shown
+    assert get(store, 2).artifact.joinpath("weights.safetensors").is_file(), "the model itself stays"
+
+
+def test_events_wait_for_a_server_and_keep_their_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    crown(store, 1)
+    crown(store, 2)
+    promotion.rollback(store, "it mistakes cats")
+    waiting = [json.loads(line) for line in announcements.OUTBOX.read_text().splitlines()]
+    assert [(one["payload"]["kind"], one["payload"]["version"]) for one in waiting] == [
+        ("promotion", "1"),
+        ("promotion", "2"),
+        ("rollback", "1"),
+    ]
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    assert announcements.deliver() == 0, "nobody listens at that address"
+    assert len(announcements.OUTBOX.read_text().splitlines()) == 3
+
+
+def test_events_that_waited_reach_the_server(store: Store, server: str) -> None:
+    from prefect.client.orchestration import get_client
+
+    crown(store, 1)
+    with announcements.OUTBOX.open("a") as file:
+        waited = {"id": str(uuid4()), "event": "rootstock.champion.moved", "payload": {"version": "7"}}
+        resource = {"prefect.resource.id": f"rootstock.test.{uuid4()}"}
+        file.write(json.dumps({**waited, "resource": resource, "occurred": datetime.now(UTC).isoformat()}) + "\n")
+    assert announcements.deliver() == 1
+    assert announcements.OUTBOX.read_text() == ""
+    wanted = {"filter": {"resource": {"id": [resource["prefect.resource.id"]]}}}
+    with get_client(sync_client=True) as client:
+        for _ in range(120):
+            events = client.request("POST", "/events/filter", json=wanted).json()["events"]
+            if events:
+                break
+            time.sleep(0.5)
+    assert [event["id"] for event in events] == [waited["id"]]

@@ -1,0 +1,77 @@
+"""Events for Prefect's automations. Where no server listens they wait in a file and go out with the next command that has one.
+
+Without a server there is nobody who could act on an event, so nothing is lost by waiting; its time stays the time it happened.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import urllib.request
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+from stages.core import paths
+from stages.core.io import write_text
+
+OUTBOX = paths.STATE / "outbox.jsonl"
+PATIENCE = 5.0
+
+
+def announce(event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) -> bool:
+    """Say that something happened; returns whether a server was told now.
+
+    Args:
+        resource: needs ``prefect.resource.id``.
+    """
+    line = {
+        "id": str(uuid4()),
+        "event": event,
+        "resource": dict(resource),
+        "payload": dict(payload),
+        "occurred": datetime.now(UTC).isoformat(),
+    }
+    with _alone():
+        paths.STATE.mkdir(exist_ok=True)
+        with OUTBOX.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+    return deliver() > 0
+
+
+def deliver() -> int:
+    """Send what waits to the server at ``PREFECT_API_URL``; returns how many events went. Without a server they go on waiting."""
+    if not OUTBOX.is_file() or not _server_answers():
+        return 0
+    from prefect.context import TaskRunContext
+    from prefect.events import emit_event
+    from prefect.events.worker import EventsWorker
+
+    with _alone():
+        waiting = [json.loads(line) for line in OUTBOX.read_text().splitlines() if line.strip()]
+        for one in waiting:
+            when = datetime.fromisoformat(one.pop("occurred"))
+            emit_event(**{**one, "id": UUID(one["id"]), "occurred": when})
+        write_text(OUTBOX, "")
+    if waiting and TaskRunContext.get() is None:  # a flow hands its events over when it ends
+        EventsWorker.drain_all(timeout=PATIENCE, at_exit=False)
+    return len(waiting)
+
+
+def _server_answers() -> bool:
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        return False
+    try:
+        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=PATIENCE) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+def _alone() -> Any:
+    from filelock import FileLock
+
+    paths.STATE.mkdir(exist_ok=True)
+    return FileLock(f"{OUTBOX}.lock")

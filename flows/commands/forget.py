@@ -1,0 +1,21 @@
+"""``rootstock forget``: an image that must not be used any more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.commands import enter
+
+
+def command(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|SHA256…")],
+) -> None:
+    """Exclude images from all later training and evaluation, and say which stages and models that makes stale."""
+    given = [str(Path(image).resolve()) if Path(image).is_file() else image for image in images]
+    enter()
+    from flows import forgetting
+
+    print(forgetting.text(forgetting.forget(given)))
