@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.abandoned import PROCESS, this_process
-from flows.database import EXPERIMENT, check_reachable, create, settle, tracking_uri, write_ahead
+from flows.database import EXPERIMENT, check_reachable, create, forget_remembered, settle, tracking_uri, write_ahead
 from stages.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -52,11 +52,13 @@ class Store:
 
         database = Path(uri.removeprefix("sqlite:///"))
         with FileLock(f"{database}.lock"):
-            if not database.exists():
+            artifacts = (database.parent / "artifacts").resolve().as_uri()
+            if new := not database.exists():
+                forget_remembered()
                 create(database, cls._connect)
             write_ahead(database)
-            artifacts = (database.parent / "artifacts").resolve().as_uri()
-            settle(database, artifacts)
+            if settle(database, artifacts) and not new:
+                forget_remembered()
             return cls._connect(uri, artifacts)
 
     @classmethod
