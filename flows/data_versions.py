@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, run_cache, worktrees
+from flows import dvc, encoders, run_cache, worktrees
 from flows.dvc import LockEntry
 from flows.factors import WORKDIR
 from stages.core import paths, sources
@@ -39,7 +39,9 @@ def tag(root: Path, name: str, message: str) -> str:
     if name in worktrees.data_tags(root):
         raise ConfigError(f"dataset version {name!r} exists; versions never change, choose another name")
     if Path("stages/ingest").is_dir():
-        sources.write_fingerprint(load_params())
+        params = load_params()
+        sources.write_fingerprint(params)
+        encoders.lay_out(params)
     names = run_cache.data_stages()
     if stale := [f"{stage} ({', '.join(reasons)})" for stage in names if (reasons := dvc.read_reasons(stage))]:
         raise ConfigError(f"the data is not what its sources are now: {'; '.join(stale)}: rootstock run --to {names[-1]} first")

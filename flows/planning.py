@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows import database, dvc, promotion
+from flows import database, dvc, encoders, promotion
 from flows.dvc import Plan
 from flows.execution import provenance
 from flows.promotion import Promotion
@@ -15,7 +15,9 @@ from stages.core.params import load_params
 
 def dry_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
     """The plan for the sources as they are now."""
-    sources.write_fingerprint(load_params())
+    params = load_params()
+    sources.write_fingerprint(params)
+    encoders.lay_out(params)
     return dvc.read_plan(force, to)
 
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, run_cache, worktrees
+from flows import dvc, encoders, run_cache, worktrees
 from flows.checks import check_choices
 from flows.factors import WORKDIR, Cell, Factor, factorial, factors_of, sobol
 from stages.core import paths, sources
@@ -150,7 +150,9 @@ def begin(request: Request, root: Path) -> Spec:
 def _bring_data_up_to_date() -> None:
     """The data stages of the working tree, run where they are stale: WORKDIR then names data that exists."""
     if Path("stages/ingest").is_dir():
-        sources.write_fingerprint(load_params())
+        params = load_params()
+        sources.write_fingerprint(params)
+        encoders.lay_out(params)
     for name in run_cache.data_stages():
         if dvc.read_reasons(name):
             with dvc.run_stage(name, paths.EVENTS / f"{name}.jsonl") as process:

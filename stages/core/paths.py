@@ -30,6 +30,11 @@ EVENTS = STATE / "events"
 FINGERPRINT = STATE / "fingerprint.json"
 """What ``ingest`` depends on instead of the source folder itself: one small file that changes when the sources do."""
 
+ENCODER = STATE / "encoder.json"
+"""What ``curate`` depends on where its encoder comes from the registry: which model, its content hash, where its files lie."""
+ENCODERS = STATE / "encoders"
+"""Registered encoders as files, each in a folder named after its content."""
+
 
 def metrics(stage: str) -> Path:
     """The DVC metrics file of a stage."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core import paths
 from stages.core.io import atomic_file, canonical_json
-from stages.core.manifest import Manifest, Rows
-from stages.core.pixels import PixelStore
+from stages.core.manifest import Rows
 from stages.core.progress import Progress
-from stages.core.registry import load
+from stages.curate.encoding import NamedEncoder
 
 BLOCK = 4096
 
@@ -34,30 +31,27 @@ class Features:
         return torch.from_numpy(self.stored[rows].astype(np.float32))
 
 
-def embed(manifest: Manifest, store: PixelStore, encoder: str, cache: Path = paths.CACHE) -> Features:
+def embed(encode: NamedEncoder) -> Features:
     """Features of every readable row (zeros elsewhere), from the cache when these very images were encoded before."""
-    name, _, argument = encoder.partition(":")
-    module = load("stages.curate.encoders", name)
-    file = cache / f"features-{_key(manifest, store, encoder, module.VERSION)}.npy"
+    source = encode.source
+    manifest, store = source.manifest, source.store
+    file = source.cache / f"features-{_key(encode)}.npy"
     if not file.is_file():
         rows = manifest.rows(manifest.ok)
-        with atomic_file(file) as temporary, Progress(f"curate: {encoder}", len(rows), "images") as bar:
-            stored: np.ndarray | None = None
-            for first in range(0, len(rows), BLOCK):
-                part = rows[first : first + BLOCK]
-                block = module.encode(store.gather(part), argument).numpy().astype(np.float16)
-                if stored is None:
-                    shape = (len(manifest), block.shape[1])
-                    stored = np.lib.format.open_memmap(temporary, "w+", np.float16, shape)
-                stored[part] = block
-                bar.advance(len(part))
-            if stored is None:
-                np.save(temporary.open("wb"), np.zeros((len(manifest), 1), np.float16))
+        with atomic_file(file) as temporary:
+            width = encode(store.gather(rows[:1])).shape[1] if len(rows) else 1  # prepares the encoder before the clock runs
+            with Progress(f"curate: {encode.name}", len(rows), "images") as bar:
+                stored = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(manifest), width))
+                for first in range(0, len(rows), BLOCK):
+                    part = rows[first : first + BLOCK]
+                    stored[part] = encode(store.gather(part)).numpy().astype(np.float16)
+                    bar.advance(len(part))
+                stored.flush()
     return Features(np.load(file, mmap_mode="r"))
 
 
-def _key(manifest: Manifest, store: PixelStore, encoder: str, version: int) -> str:
-    whole = hashlib.sha256(canonical_json([encoder, version, store.shape]).encode())
-    for name in manifest.frame["id"].fillna(""):
+def _key(encode: NamedEncoder) -> str:
+    whole = hashlib.sha256(canonical_json([encode.identity(), encode.source.store.shape]).encode())
+    for name in encode.source.manifest.frame["id"].fillna(""):
         whole.update(name.encode() + b"\n")
     return whole.hexdigest()[:32]

@@ -14,16 +14,21 @@ from stages.core.random import numpy_generator
 Fetch = Callable[[Rows], Tensor]
 POINTS_PER_CLUSTER = 256
 ITERATIONS = 20
+SEEDS_PER_CLUSTER = 16
+LEAST_SEEDS = 8192
 BLOCK = 16384
 
 
 def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
-    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of at most 256 points per cluster, ``k <= len(rows)``."""
+    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of at most 256 points per cluster, ``k <= len(rows)``.
+
+    They start far apart, so that rare kinds of points get one: k-means++: The Advantages of Careful Seeding (2007).
+    """
     draw = numpy_generator(seed, "kmeans", clusters, len(rows))
     clusters = min(clusters, len(rows))
     sample = rows[np.sort(draw.permutation(len(rows))[: clusters * POINTS_PER_CLUSTER])]
     points = fetch(sample)
-    centroids = points[torch.from_numpy(draw.permutation(len(points))[:clusters])].clone()
+    centroids = spread(points[torch.from_numpy(draw.permutation(len(points))[: seeds(clusters)])], clusters, draw)
     before: Tensor | None = None
     for _ in range(ITERATIONS):
         nearest, distance = _nearest(points, centroids)
@@ -32,6 +37,30 @@ def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
         before = nearest
         centroids = _means(points, nearest, distance, centroids)
     return centroids
+
+
+def seeds(clusters: int) -> int:
+    """How many points the first centroids are drawn from."""
+    return max(LEAST_SEEDS, SEEDS_PER_CLUSTER * clusters)
+
+
+def spread(points: Tensor, clusters: int, draw: np.random.Generator) -> Tensor:
+    """``clusters`` of the points ``(n, D)``, each drawn with odds in proportion to its squared distance from those before."""
+    chosen = [int(draw.integers(len(points)))]
+    lengths = points.square().sum(1)
+    distance = torch.full((len(points),), torch.inf)
+    for _ in range(clusters - 1):
+        last = chosen[-1]
+        away = lengths + lengths[last] - 2 * (points @ points[last])
+        distance = torch.minimum(distance, away.clamp_(min=0))
+        distance[last] = 0
+        total = distance.double().cumsum(0)
+        if not total[-1] > 0:  # all that is left repeats a chosen point
+            left = np.setdiff1d(np.arange(len(points)), chosen)
+            chosen += left[: clusters - len(chosen)].tolist()
+            break
+        chosen.append(min(int(torch.searchsorted(total, draw.random() * total[-1], right=True)), len(points) - 1))
+    return points[chosen].clone()
 
 
 def assign(fetch: Fetch, rows: Rows, centroids: Tensor) -> np.ndarray:

@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.core.manifest import Manifest, Rows
 from stages.core.pixels import PixelStore
+from stages.curate.encoding import NamedEncoder, Source
 from stages.curate.features import Features, embed
 
 
@@ -16,7 +17,8 @@ class Curation:
     """The state between two operators. Rows leave by :meth:`drop`, with a reason, and never come back."""
 
     def __init__(self, manifest: Manifest, store: PixelStore, encoder: str, budget: float | int, seed: int) -> None:
-        self.manifest, self.store, self.encoder, self.seed = manifest, store, encoder, seed
+        self.manifest, self.store, self.seed = manifest, store, seed
+        self.encode = NamedEncoder(encoder, Source(manifest, store, seed))
         self.keep = manifest.ok.copy()
         self.reason = manifest.frame["reason"].astype(object).where(manifest.frame["reason"].notna(), None).to_numpy().copy()
         self.cluster = np.full(len(manifest), -1, np.int32)
@@ -31,7 +33,12 @@ class Curation:
     @cached_property
     def features(self) -> Features:
         """Of every readable row, by ``curate.encoder``."""
-        return embed(self.manifest, self.store, self.encoder)
+        return embed(self.encode)
+
+    @cached_property
+    def colours(self) -> Features:
+        """Of every readable row, by the ``pixels`` encoder: what tells pictures apart, not what they show."""
+        return embed(NamedEncoder("pixels", self.encode.source))
 
     def candidates(self) -> Rows:
         """Rows still in that an operator may sample from: the pool and the training split, never validation or test."""

@@ -72,13 +72,32 @@ def test_kmeans_reaches_what_a_plain_loop_reaches_from_the_same_start():
     centroids = kmeans.fit(fetch, rows, 8, seed=3)
     draw = numpy_generator(3, "kmeans", 8, 500)
     sample = points.numpy()[np.sort(draw.permutation(500)[: 8 * 256])]
-    plain = sample[draw.permutation(500)[:8]].astype(np.float64)
+    shuffled = torch.from_numpy(sample)[torch.from_numpy(draw.permutation(500))]
+    plain = kmeans.spread(shuffled, 8, draw).numpy().astype(np.float64)
     for _ in range(kmeans.ITERATIONS):
         nearest = ((sample[:, None] - plain[None]) ** 2).sum(2).argmin(1)
         plain = np.stack([sample[nearest == number].mean(0) for number in range(8)])
     assert np.allclose(np.sort(centroids.numpy(), 0), np.sort(plain, 0), atol=1e-2)
     labels = kmeans.assign(fetch, rows, centroids)
     assert (labels == ((points.numpy()[:, None] - centroids.numpy()[None]) ** 2).sum(2).argmin(1)).all()
+
+
+def test_first_centroids_are_drawn_by_squared_distance():
+    points = torch.tensor([[0.0], [0.0], [1.0], [3.0]])
+    counts = Counter()
+    for seed in range(2000):
+        chosen = kmeans.spread(points, 2, numpy_generator(seed, "spread")).flatten().tolist()
+        counts[tuple(chosen)] += 1
+    expected = {(0.0, 1.0): 0.5 * 0.1, (0.0, 3.0): 0.5 * 0.9, (1.0, 0.0): 0.25 * 2 / 6, (1.0, 3.0): 0.25 * 4 / 6}
+    expected |= {(3.0, 0.0): 0.25 * 18 / 22, (3.0, 1.0): 0.25 * 4 / 22}
+    for pair, share in expected.items():
+        assert abs(counts[pair] / 2000 - share) < 4 * (share * (1 - share) / 2000) ** 0.5
+    assert sum(counts.values()) == sum(counts[pair] for pair in expected)
+
+
+def test_more_clusters_than_different_points_repeat_points():
+    points = torch.tensor([[0.0], [0.0], [1.0]])
+    assert sorted(kmeans.spread(points, 3, numpy_generator(0, "spread")).flatten().tolist()) == [0, 0, 1]
 
 
 def test_no_cluster_stays_empty():

@@ -1,1 +1,5 @@
-"""One file per encoder: ``encode(images (n, C, S, S) uint8, argument) → (n, D)`` and ``VERSION``, part of the cache key."""
+"""One file per encoder, found by its name in ``curate.encoder``.
+
+Each has ``VERSION``, part of the cache key; ``identity(source, argument)``, whatever else its features depend on besides the
+images (a digest of weights, for example); and ``prepare(source, argument) → Encode``, which may train, load or fit something.
+"""

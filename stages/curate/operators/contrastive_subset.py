@@ -13,7 +13,6 @@ from torch import Tensor
 
 from stages.core.manifest import Rows
 from stages.core.params import Section
-from stages.core.registry import load
 from stages.curate import kmeans
 from stages.curate.state import Curation
 
@@ -60,8 +59,6 @@ def proportional(sizes: np.ndarray, count: int) -> np.ndarray:
 def expected_views(curation: Curation, rows: Rows) -> Tensor:
     """Mean unit feature over flips and crops of each image ``(n, D)``: its product with another's is the expected similarity."""
     images = curation.store.gather(rows)
-    name, _, argument = curation.encoder.partition(":")
-    encode = load("stages.curate.encoders", name).encode
     side = max(1, round(images.shape[-1] * _KEPT))
     room = images.shape[-1] - side
     total = torch.zeros(0)
@@ -69,7 +66,7 @@ def expected_views(curation: Curation, rows: Rows) -> Tensor:
         top, left = round(down * room), round(right * room)
         cut = images[:, :, top : top + side, left : left + side]
         for view in (cut, cut.flip(-1)):
-            values = encode(view.contiguous(), argument)
+            values = curation.encode(view.contiguous())
             values = values - values.mean(1, keepdim=True)
             unit = values / (values.norm(dim=1, keepdim=True) + 1e-6)
             total = unit if not len(total) else total + unit

@@ -1,7 +1,7 @@
 """Different files of the same picture: rescaled, recompressed, brightened, slightly cropped.
 
 Less is More: Selective Reduction of CT Data for Self-Supervised Pre-Training (2024). Candidates come from perceptual hashes and
-from feature space; each is then verified on pixels. Validation and test images always stay: it is the training image that goes.
+from colours at 8 x 8; each is then verified on pixels. Validation and test images always stay: the training image goes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     rows = curation.kept()
     if len(rows) < 3:
         return {"dropped": 0, "similarity": settings.similarity}
-    near, correlation = neighbours(curation.features, rows, min(NEIGHBOURS, len(rows) - 1), curation.seed)
+    near, correlation = neighbours(curation.colours, rows, min(NEIGHBOURS, len(rows) - 1), curation.seed)
     complete = (near >= 0).all(axis=1)
     chance = chance_limit(curation.store, near[complete], rows[complete], curation.seed) if complete.any() else 0.0
     limit = max(settings.similarity, chance)

@@ -8,6 +8,7 @@ target images choosing by them does harm: Can Pretext-Based Self-Supervised Lear
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from stages.core.errors import ConfigError
@@ -34,8 +35,10 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
             f"{settings.min_target}); leave the step out, or add target images"
         )
 
+    mean, scale = spread(curation, np.concatenate([target, pool]))
+
     def unit(rows: Rows) -> Tensor:
-        values = curation.features(rows)
+        values = (curation.features(rows) - mean) * scale
         scaled: Tensor = values / (values.norm(dim=1, keepdim=True) + 1e-6)
         return scaled
 
@@ -49,6 +52,19 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     best = likeness[:, lost].max(axis=0) if len(lost) else np.empty(0)
     curation.drop(pool[lost], [f"target_coreset: {value:.3f} like the nearest target centre" for value in best])
     return {"target": len(target), "chosen": len(chosen), "rounds": rounds, "dropped": len(lost)}
+
+
+def spread(curation: Curation, rows: Rows) -> tuple[Tensor, Tensor]:
+    """Mean of each feature and one over its standard deviation ``(D,)``: so every feature counts alike, whatever the encoder."""
+    total, squares = torch.zeros(2, curation.features.dimensions, dtype=torch.float64)
+    for first in range(0, len(rows), kmeans.BLOCK):
+        values = curation.features(rows[first : first + kmeans.BLOCK]).double()
+        total += values.sum(0)
+        squares += values.square().sum(0)
+    mean = total / len(rows)
+    deviation = (squares / len(rows) - mean.square()).clamp(min=0).sqrt()
+    scale = torch.where(deviation > 1e-4, 1 / deviation.clamp(min=1e-4), 0.0)
+    return mean.float(), scale.float()
 
 
 def choose(likeness: np.ndarray, stop: float, most: int) -> tuple[np.ndarray, int]:

@@ -1,0 +1,52 @@
+"""The registered encoder that ``curate.encoder: registry:NAME@ALIAS`` names, laid out as files before planning.
+
+Stages know no MLflow. What they get is ``.rootstock/encoder.json`` (``encoder``, ``digest``, ``folder``), which curate depends
+on, and the model's own files in ``folder``, named after their content: an alias that moved makes curate stale, and nothing else.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from stages.core import paths
+from stages.core.io import atomic_directory, write_json
+from stages.core.params import Params
+
+PREFIX = "registry:"
+
+
+def lay_out(params: Params) -> None:
+    """Refresh :data:`paths.ENCODER`, touching it only when its content changes; the store is opened only for ``registry:``.
+
+    Raises:
+        ConfigError: there is no such model, version or alias; the message names what there is.
+    """
+    wanted = params.curate.encoder
+    content: dict[str, Any] = {"encoder": None, "digest": None, "folder": None}
+    if wanted.startswith(PREFIX):
+        digest, folder = _fetched(wanted.removeprefix(PREFIX))
+        content = {"encoder": wanted, "digest": digest, "folder": str(folder)}
+    before = paths.ENCODER.read_bytes() if paths.ENCODER.is_file() else b""
+    temporary = paths.ENCODER.with_suffix(".new")
+    write_json(temporary, content)
+    if temporary.read_bytes() == before:
+        temporary.unlink()
+    else:
+        temporary.replace(paths.ENCODER)
+
+
+def _fetched(reference: str) -> tuple[str, Path]:
+    """The content hash of a registered model and the folder that holds its files."""
+    from flows import versions
+    from flows.tracking import Store
+    from flows.verification import hash_of
+
+    artifact = versions.resolve(Store.open(), reference).artifact
+    digest = hash_of(artifact).removesuffix(".dir")
+    folder = paths.ENCODERS / digest
+    if not folder.is_dir():
+        with atomic_directory(folder) as temporary:
+            shutil.copytree(artifact, temporary, dirs_exist_ok=True)
+    return digest, folder
