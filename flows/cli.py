@@ -92,8 +92,10 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None) -> 
 @app.command()
 def plan(to: To = None, force: Force = None) -> None:
     """Say what would run, which change makes it so, and how long it took last time."""
-    from flows import summary
+    from flows import environment, summary, warm
 
+    environment.enter(environment.find_root())
+    warm.start()
     _enter(stages=[*([to] if to else []), *(force or [])])
     from flows.planning import dry_plan, last_seconds
 

@@ -22,7 +22,7 @@ from flows.scribe import Scribe
 from flows.tracking import flatten
 from stages.core import paths
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
-from stages.core.io import read_json
+from stages.core.io import read_json, write_json
 from stages.core.progress import clock
 
 Say = Callable[[str], None]
@@ -33,6 +33,8 @@ CHATTER = re.compile(
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR: failed to reproduce|\s*$)"
 )
 LOCK_FILE = Path("requirements.lock")
+TIMES = paths.STATE / "seconds.json"
+"""How long stages took when they last ran here, for plans."""
 CHECK = 5.0
 """Seconds between two looks whether MLflow still takes what is told."""
 
@@ -68,6 +70,7 @@ class PipelineRun:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
     failure: RootstockError | None = None
+    _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def bring_up_to_date(self, name: str, say: Say, log: Say, see: See | None = None) -> Outcome:
         """Run, restore or link one stage. ``say`` goes to console and log, ``log`` to the log only, ``see`` gets events.
@@ -127,9 +130,15 @@ class PipelineRun:
         self.ledger.finish(node.name, entry)
         dvc.remember_code(entry)
         seconds = time.monotonic() - began
+        self._remember_seconds(node.name, seconds)
         outcome = Outcome(node.name, "ran", seconds, headline=headline(node))
         say(f"done in {clock(seconds)}{'  ' + outcome.headline if outcome.headline else ''}")
         return outcome
+
+    def _remember_seconds(self, name: str, seconds: float) -> None:
+        with self._writing:
+            known = read_json(TIMES) if TIMES.is_file() else {}
+            write_json(TIMES, {**known, name: round(seconds, 1)})
 
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> _Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""

@@ -22,19 +22,17 @@ from flows import supervise
 from stages.core.errors import RootstockError, StageFailed
 
 CALL, DVC = b"call", b"dvc"
-MODULES = (
-    "dvc.cli",
-    "dvc.commands.repro",
-    "dvc.dependency.param",
-    "dvc.repo.reproduce",
-    "dvc.stage.cache",
-    "dvc.stage.run",
-    "dvc_data.hashfile.checkout",
-    "dvc_data.index",
-    "networkx",
-    "flows.dvc",
-)
-"""What ``dvc repro`` and a plan import when they are asked."""
+MODULES = [
+    "analytics", "cachemgr", "cli", "cli.parser", "commands.repro", "compare", "data_cloud", "dependency.param", "dirs",
+    "lock", "repo.artifacts", "repo.datasets", "repo.metrics", "repo.open_repo", "repo.params", "repo.plots",
+    "repo.reproduce", "repo.stage", "rwlock", "scm", "stage.cache", "stage.run", "types", "utils.strictyaml",
+]  # fmt: skip
+"""Of DVC, what ``dvc repro`` and a plan import only when they need it."""
+OTHERS = [
+    "configobj", "dvc_data.hashfile.checkout", "dvc_data.hashfile.db.local", "dvc_data.hashfile.status",
+    "dvc_data.index", "fsspec.implementations.memory", "networkx", "psutil", "ruamel.yaml", "scmrepo.git",
+    "zc.lockfile", "flows.dvc",
+]  # fmt: skip
 PATIENCE = 0.02
 """Seconds between two tries for one of DVC's locks; DVC itself sleeps half a second, which adds up over stages side by side."""
 
@@ -57,11 +55,13 @@ def serve(control: socket.socket) -> None:
 
 def _import_dvc() -> None:
     """Everything ``dvc repro`` will need, and patience fit for stages that take turns every few milliseconds."""
-    for name in MODULES:
+    for name in (*(f"dvc.{name}" for name in MODULES), *OTHERS):
         importlib.import_module(name)
+    import dvc.cli.parser
     import dvc.lock
     import dvc.rwlock
 
+    dvc.cli.parser.get_main_parser()  # imports every command; kept by DVC
     dvc.lock.DEFAULT_TIMEOUT = 6 * PATIENCE
     dvc.rwlock.make_lock = partial(dvc.lock.make_lock, wait=True)
 

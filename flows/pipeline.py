@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from flows.promotion import Promotion
 
 GPU = "rootstock-gpu"
-SIDE_BY_SIDE = 4
+SIDE_BY_SIDE = 8
+"""Stages at once; those that want a GPU wait for one besides."""
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from flows import database, dvc, encoders, promotion
+from flows import dvc, encoders, promotion, warm
 from flows.dvc import Plan
-from flows.execution import provenance
+from flows.execution import TIMES, provenance
 from flows.promotion import Promotion
 from flows.recording import import_run
 from flows.tracking import Store
 from stages.core import sources
 from stages.core.errors import ConfigError
+from stages.core.io import read_json
 from stages.core.params import load_params
 
 
@@ -18,16 +19,13 @@ def dry_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
     params = load_params()
     sources.write_fingerprint(params)
     encoders.lay_out(params)
-    return dvc.read_plan(force, to)
+    return warm.call(dvc.read_plan, force, to)
 
 
 def last_seconds(plan: Plan) -> dict[str, float]:
-    """How long each stage took when it last ran, where a store knows; a store is not created for asking."""
-    stale = [name for name in plan.order if plan.stale(name) or plan.waits_for(name)]
-    if not stale or not database.exists():
-        return {}
-    store = Store.open()
-    return {name: seconds for name in stale if (seconds := store.seconds(name)) is not None}
+    """How long each stage that would run took when it last ran here."""
+    known = read_json(TIMES) if TIMES.is_file() else {}
+    return {name: float(known[name]) for name in plan.order if name in known}
 
 
 def promote_workspace(dry_run: bool, why: str, approved_by: str = "") -> Promotion:

@@ -89,16 +89,6 @@ class Store:
         )
         return found[0] if found else None
 
-    def seconds(self, stage: str) -> float | None:
-        """How long a stage took when it last ran here."""
-        found = self.client.search_runs(
-            [self.experiment],
-            f"tags.`{STAGE}` = '{stage}' and attributes.status = 'FINISHED' and metrics.`system.seconds` > 0",
-            max_results=1,
-            order_by=["attributes.start_time DESC"],
-        )
-        return float(found[0].data.metrics["system.seconds"]) if found else None
-
     def start(self, name: str, parent: str | None, tags: Mapping[str, str]) -> str:
         """A new run; returns its id."""
         extra = {PROCESS: this_process(), **({PARENT_RUN: parent} if parent else {})}
