@@ -9,7 +9,8 @@ from stages.core import registry
 
 SHELVES = {
     "objectives (pretrain.method, pretrain.control)": "stages.pretrain.methods",
-    "curation operators": "stages.curate.operators",
+    "curation operators (curate.steps)": "stages.curate.operators",
+    "encoders (curate.encoder)": "stages.curate.encoders",
     "view policies (augment.policy)": "stages.augment.policies",
     "view operations": "stages.core.views.ops",
     "gates (promote.gates)": "flows.gates",
