@@ -22,7 +22,7 @@ STEPS = "[exact_duplicates, {prototypes: {prototypes: 32}}, {pseudo_classes: {cl
 
 
 def memory(scratch: Path) -> None:
-    """Synthetic rows (smooth random pictures) through operators that look at every one."""
+    """Synthetic rows (random pictures of 8 x 8 cells) through operators that look at every one."""
     with workplace(scratch, "memory"):
         if not paths.POOL_MANIFEST.is_file():
             _write_pool()
@@ -52,10 +52,8 @@ def _write_pool() -> None:
     lot = numpy_generator(0, "memory")
     with PixelWriter(paths.POOL_PIXELS, channels=1, size=SIDE) as writer:
         for _ in range(ROWS // BLOCK):
-            coarse = lot.integers(0, 256, (BLOCK, 1, 5, 5)).astype(np.float32)
-            fine = np.repeat(np.repeat(coarse, 4, 2), 4, 3)
-            smooth = sum(np.roll(fine, (down, right), (2, 3)) for down in range(4) for right in range(4)) / 16
-            writer.append(smooth[:, :, 2 : 2 + SIDE, 2 : 2 + SIDE].astype(np.uint8))
+            coarse = lot.integers(0, 256, (BLOCK, 1, SIDE // 2, SIDE // 2), np.uint8)
+            writer.append(np.repeat(np.repeat(coarse, 2, 2), 2, 3))
     number = np.arange(ROWS)
     values: dict[str, object] = dict.fromkeys(COLUMNS)
     values |= {

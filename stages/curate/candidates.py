@@ -18,7 +18,7 @@ _HASH_BITS = 4
 
 
 def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``count`` rows most like each row by correlation of their features: rows ``(n, count)`` and correlations, -1 = none.
+    """The ``count`` rows most like each row by correlation of their features: int32 ``(n, count)`` and correlations, -1 = none.
 
     Rows are put into the three nearest of about ``n / 1000`` lists, and compared within lists; up to 1,000 rows that is exact.
     """
@@ -37,11 +37,14 @@ def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[n
         ]
     )
     best = np.full((len(rows), count), -1, np.float32)
-    found = np.full((len(rows), count), -1, np.int64)
+    found = np.full((len(rows), count), -1, np.int32)
     for number in range(len(centroids)):
         members = np.flatnonzero((lists == number).any(axis=1))
         _merge(unit(rows[members]), members, best, found)
-    return np.where(found >= 0, rows[found], -1), best
+    for first in range(0, len(rows), kmeans.BLOCK):
+        part = found[first : first + kmeans.BLOCK]
+        part[:] = np.where(part >= 0, rows[part], -1)
+    return found, best
 
 
 def _merge(values: Tensor, members: np.ndarray, best: np.ndarray, found: np.ndarray) -> None:

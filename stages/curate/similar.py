@@ -82,9 +82,12 @@ def chance_limit(store: PixelStore, neighbours: Rows, rows: Rows, seed: int) -> 
 
     In data of intrinsic dimension d, a nearest neighbour ``t`` times as near as the typical k-th one occurs with probability
     about ``(k - 1) t**d`` per image. Dimension and typical distance come from a sample of rows and their k nearest
-    ``neighbours`` ``(n, k)``.
+    ``neighbours`` ``(n, k)``; rows with fewer (-1) are left out, and where all have fewer the answer is 0.
     """
-    chosen = np.sort(numpy_generator(seed, "chance").permutation(len(rows))[:SAMPLE])
+    whole = np.flatnonzero((neighbours >= 0).all(axis=1))
+    if not len(whole):
+        return 0.0
+    chosen = np.sort(numpy_generator(seed, "chance").permutation(whole)[:SAMPLE])
     neighbours = neighbours[chosen]
     pairs = similarity(store, np.repeat(rows[chosen], neighbours.shape[1]), neighbours.ravel())
     distance = np.sort(np.sqrt(np.maximum(2 - 2 * pairs.reshape(neighbours.shape), 1e-12)), axis=1)

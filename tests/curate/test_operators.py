@@ -13,6 +13,7 @@ from stages.curate import kmeans
 from stages.curate.candidates import hash_pairs, neighbours
 from stages.curate.operators.balance import allocate, share_out
 from stages.curate.operators.exact_duplicates import find_copies
+from stages.curate.operators.near_duplicates import distinct_pairs
 from stages.curate.similar import chance_limit, similarity
 
 clusters = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
@@ -114,6 +115,19 @@ def test_neighbours_against_all_pairs():
     np.fill_diagonal(table, -2)
     assert np.allclose(np.sort(table, 1)[:, ::-1][:, :4], scores, atol=1e-5)
     assert np.allclose(table[np.arange(len(rows))[:, None], np.searchsorted(rows, found)], scores, atol=1e-5)
+
+
+@given(st.integers(0, 10**6))
+def test_pairs_are_each_there_once(seed):
+    lot = numpy_generator(seed, "pairs")
+    rows = np.sort(lot.permutation(50)[:12])
+    near = rows[lot.integers(0, 12, (12, 3))].astype(np.int32)
+    wanted = lot.random((12, 3)) < 0.5
+    more = rows[lot.integers(0, 12, (int(lot.integers(0, 6)), 2))]
+    expected = {tuple(sorted(pair)) for pair in more.tolist()}
+    for place, row in enumerate(rows.tolist()):
+        expected |= {tuple(sorted((row, int(near[place, column])))) for column in range(3) if wanted[place, column]}
+    assert [tuple(pair) for pair in distinct_pairs(rows, near, wanted, more).tolist()] == sorted(expected)
 
 
 def test_hash_pairs_against_all_pairs():

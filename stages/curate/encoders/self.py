@@ -95,7 +95,7 @@ def teach(source: Source, epochs: int | None) -> tuple[Backbone, Preprocess]:
     engine = ViewEngine(policy(preprocess.channels), two_views(), preprocess)
     batches = ViewBatches(Pixels(source.store, rows), engine, min(BATCH, len(rows)), source.seed, _ids(source))
     steps = STEPS if epochs is None else epochs * batches.steps_per_epoch
-    recipe = Recipe("curate: self", source.seed, steps, LEARNING_RATE, weight_decay=0.05, precision="fp32")
+    recipe = Recipe("curate: self", source.seed, steps, LEARNING_RATE, weight_decay=0.05)
     known = {"steps": steps, "batch": batches.size, "backbone": BACKBONE, "version": VERSION, "seed": source.seed}
     resume = Resume(Identity(known, {"images": digest(_ids(source)), "shape": str(source.store.shape[1:])}))
     fit(Contrast(backbone, source.seed), batches, recipe, resume, _Untold("curate"))

@@ -35,20 +35,29 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     if len(rows) < 3:
         return {"dropped": 0, "similarity": settings.similarity}
     near, correlation = neighbours(curation.colours, rows, min(NEIGHBOURS, len(rows) - 1), curation.seed)
-    complete = (near >= 0).all(axis=1)
-    chance = chance_limit(curation.store, near[complete], rows[complete], curation.seed) if complete.any() else 0.0
-    limit = max(settings.similarity, chance)
-
+    limit = max(settings.similarity, chance_limit(curation.store, near, rows, curation.seed))
     hashes = np.array([int(text, 16) for text in curation.manifest.frame["phash"].iloc[rows]], np.uint64)
-    place, column = np.nonzero(correlation > WORTH_COMPARING)
-    pairs = np.concatenate([np.stack([rows[place], near[place, column]], axis=1), rows[hash_pairs(hashes)]])
-    pairs = np.unique(np.sort(pairs, axis=1), axis=0)
+    pairs = distinct_pairs(rows, near, correlation > WORTH_COMPARING, rows[hash_pairs(hashes)])
     pairs = pairs[curation.training[pairs].any(axis=1)]  # both held out: neither may go
     same = similarity(curation.store, pairs[:, 0], pairs[:, 1]) >= limit
     lost, kept, alike = thin(curation, pairs[same], limit)
     names = curation.uris(kept)
     curation.drop(lost, [f"near_duplicates: {score:.3f} like {name}" for score, name in zip(alike, names, strict=True)])
     return {"dropped": len(lost), "candidates": len(pairs), "similarity": limit}
+
+
+def distinct_pairs(rows: Rows, near: np.ndarray, wanted: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Pairs ``(m, 2)``, lower row first, each once: rows and those of their ``near`` ``(n, k)`` that are wanted, and some more.
+
+    A pair is one number while they are collected, and one column is looked at after the other: memory for a million rows.
+    """
+    width = np.int64(rows.max(initial=0)) + 1
+    keys = np.unique(more.min(axis=1) * width + more.max(axis=1)) if len(more) else np.empty(0, np.int64)
+    for column in range(near.shape[1]):
+        here = np.flatnonzero(wanted[:, column])
+        one, two = rows[here], near[here, column].astype(np.int64)
+        keys = np.union1d(keys, np.minimum(one, two) * width + np.maximum(one, two))
+    return np.stack([keys // width, keys % width], axis=1)
 
 
 def thin(curation: Curation, pairs: np.ndarray, limit: float) -> tuple[Rows, Rows, np.ndarray]:
