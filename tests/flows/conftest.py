@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -105,9 +106,10 @@ class Project:
         """Run ``rootstock`` to its end, in this process: the same code without the seconds of importing everything again."""
         out, err = io.StringIO(), io.StringIO()
         before = dict(os.environ), Path.cwd(), sys.argv
+        settings = self.environment(environment)
         try:
             os.environ.clear()
-            os.environ.update(self.environment(environment))
+            os.environ.update(settings)
             os.chdir(cwd or self.root)
             sys.argv = ["rootstock", *arguments]
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -210,3 +212,11 @@ def project(bare_project: Project, server: str) -> Project:
     bare_project.git("add", "-A")
     bare_project.git("commit", "-q", "-m", "four stages")
     return bare_project
+
+
+@pytest.fixture(scope="module")
+def registered(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A copy of the finished run of the main job, whose commands run in this process; a module may do with it what it likes."""
+    root = tmp_path_factory.mktemp("registered") / "project"
+    shutil.copytree(finished.root, root, symlinks=True)
+    return Project(root)
