@@ -9,6 +9,7 @@ from stages.core import registry
 
 SHELVES = {
     "objectives (pretrain.method, pretrain.control)": "stages.pretrain.methods",
+    "audits (validate.audits)": "stages.validate.audits",
     "curation operators (curate.steps)": "stages.curate.operators",
     "encoders (curate.encoder)": "stages.curate.encoders",
     "view policies (augment.policy)": "stages.augment.policies",

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from stages.core import paths, registry
+from stages.core.audits import check_audits
 from stages.core.errors import ConfigError
 from stages.core.params import Params, explain
 from stages.core.sources import check_source
@@ -30,6 +31,7 @@ def check_choices(params: Params) -> None:
         _check_settings(params.pretrain.method, params.pretrain.settings)
     for gate in params.promote.gates:
         registry.check(GATES, gate, key="promote.gates")
+    check_audits(params.validate_)
     check_steps(params.curate)
     check_source(params.ingest)
 

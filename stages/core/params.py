@@ -54,6 +54,8 @@ class Validate(Section):
     max_side: Positive
     min_per_class: Positive
     require_license: bool
+    reference: str | None
+    audits: tuple[str | dict[str, dict[str, Any]], ...]
 
 
 class Curate(Section):

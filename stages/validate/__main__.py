@@ -3,35 +3,49 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.audits import parse_audits
 from stages.core.errors import Refused
-from stages.core.io import write_csv, write_metrics
+from stages.core.io import write_csv, write_metrics, write_text
 from stages.core.manifest import Manifest
 from stages.core.params import Params
 from stages.core.pixels import PixelStore
 from stages.core.stage import stage
 from stages.core.tracking import Tracker
+from stages.validate.audit import Pool
+from stages.validate.datasheet import Complexity, datasheet
 from stages.validate.facts import expected_classes, image_facts
-from stages.validate.findings import COLUMNS, findings, rows, verdict
-from stages.validate.suite import checks, run_checkpoint
+from stages.validate.findings import COLUMNS, findings, images, rows, verdict
+from stages.validate.profile import FILE, Profile
+from stages.validate.sheets import write_sheet
+from stages.validate.suite import audit_checks, checks, run_checkpoint
 
 
 @stage("validate")
 def main(params: Params, track: Tracker) -> None:
-    """Check the manifest against a Great Expectations suite; a critical finding stops the pipeline.
+    """Check the manifest against a Great Expectations suite and the audits; a critical finding stops the pipeline.
 
-    Data Docs are built in reports/data_docs, whatever the verdict.
+    Data Docs are built in reports/data_docs and the datasheet in reports/validate/datasheet.md, whatever the verdict.
     """
+    audits = parse_audits(params.validate_)
     manifest = Manifest.read(paths.POOL_MANIFEST)
-    manifest.validate_against(PixelStore.open())
+    store = PixelStore.open()
+    manifest.validate_against(store)
     facts = image_facts(manifest)
+    pool = Pool(manifest, store, params.seed, params.validate_.reference)
+    answers = [(one.name, one.settings.severity, answer) for one in audits for answer in one.module.audit(pool, one.settings)]
 
-    suite = checks(params.validate_, expected_classes(manifest, params.ingest))
+    suite = checks(params.validate_, expected_classes(manifest, params.ingest)) + audit_checks(facts, answers)
     outcomes = run_checkpoint(facts, suite, paths.DATA_DOCS)
     track.artifact(paths.DATA_DOCS)
 
     found = findings(outcomes, facts)
-    result = verdict(found, facts, len(suite))
-    write_csv(paths.reports("validate") / "findings.csv", COLUMNS, rows(found, facts))
+    reports = paths.reports("validate")
+    sheets = {finding.sheet for finding in found if write_sheet(pool, images(finding, facts), reports / finding.sheet)}
+    write_csv(reports / "findings.csv", COLUMNS, rows(found, facts, sheets))
+    complexity = Complexity.of(pool)
+    write_text(reports / "datasheet.md", datasheet(pool, complexity, found, answers, sheets))
+    Profile.of(pool).write(reports / FILE)
+    result = verdict(found, facts, len(suite)) | complexity.metrics()
     write_metrics(paths.metrics("validate"), result)
     track.metrics({f"validate.{name}": float(value) for name, value in result.items()})
 

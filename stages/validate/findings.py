@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from stages.core.manifest import Rows
+from stages.validate.sheets import sheet_name
 from stages.validate.suite import Outcome
 
 SEVERITIES = ("critical", "warning", "info")
 EXAMPLES = 3
-COLUMNS = ("severity", "check", "found", "id", "uri")
+COLUMNS = ("severity", "check", "found", "id", "uri", "detail", "sheet")
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,13 @@ class Finding:
     check: str
     found: str
     uris: list[str]
+    details: tuple[str, ...] = ()
+    rows: Rows | None = None  # where the audit that found it named rows
+
+    @property
+    def sheet(self) -> str:
+        """File name of its contact sheet."""
+        return sheet_name(self.check)
 
     def line(self) -> str:
         """The finding as one line."""
@@ -36,13 +46,23 @@ def findings(outcomes: list[Outcome], facts: pd.DataFrame) -> list[Finding]:
     return sorted(failed, key=lambda finding: SEVERITIES.index(finding.severity))
 
 
-def rows(found: list[Finding], facts: pd.DataFrame) -> Iterator[tuple[Any, ...]]:
+def rows(found: list[Finding], facts: pd.DataFrame, sheets: set[str]) -> Iterator[tuple[Any, ...]]:
     """``findings.csv``: a row per finding and image, or one without an image where a finding is about none."""
     ids = facts.drop_duplicates("uri").set_index("uri")["id"]
     for finding in found:
-        for uri in finding.uris or [""]:
+        sheet = finding.sheet if finding.sheet in sheets else ""
+        for number, uri in enumerate(finding.uris or [""]):
             content = ids.get(uri)
-            yield finding.severity, finding.check, finding.found, content if isinstance(content, str) else "", uri
+            name = content if isinstance(content, str) else ""
+            detail = finding.details[number] if number < len(finding.details) else ""
+            yield finding.severity, finding.check, finding.found, name, uri, detail, sheet
+
+
+def images(finding: Finding, facts: pd.DataFrame) -> Rows:
+    """Row numbers of the images of a finding, those to look at first in front."""
+    if finding.rows is not None:
+        return finding.rows
+    return np.flatnonzero(facts["uri"].isin(finding.uris)).astype(np.int64)
 
 
 def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, Any]:
@@ -59,6 +79,10 @@ def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, 
 
 def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
     check, uris = outcome.check, outcome.uris
+    if check.answer is not None:
+        answer = check.answer
+        named = facts["uri"].iloc[answer.rows].tolist()
+        return Finding(check.severity, answer.expected, answer.found, named, answer.details, answer.rows)
     if check.arguments["column"] == "class_in_split":
         present = set(facts["class_in_split"].dropna())
         missing = [name for name in check.arguments["value_set"] if name not in present]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from stages.core.params import Validate
+from stages.validate.audit import Answer
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,7 @@ class Check:
     sentence: str
     kind: str
     arguments: dict[str, Any]
+    answer: Answer | None = None  # of the audit behind it, which has more to tell than the expectation
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,23 @@ def checks(limits: Validate, classes: list[str]) -> list[Check]:
         _critical("every class is in each split", "ColumnDistinctValuesToContainSet", column="class_in_split", value_set=classes),
         _critical(few, "ColumnValuesToBeBetween", column="class_count", min_value=limits.min_per_class),
     ]
+
+
+def audit_checks(facts: pd.DataFrame, answers: Sequence[tuple[str, str, Answer]]) -> list[Check]:
+    """One expectation per answer ``(audit, severity, answer)``: the column ``audit …``, added to the facts, is 0 throughout.
+
+    It is 1 for the images at fault, and for all where an audit speaks of the data as a whole.
+    """
+    found = []
+    for number, (audit, severity, answer) in enumerate(answers):
+        column = f"audit {number + 1} {audit}"
+        facts[column] = 0
+        if not answer.passed:
+            facts.loc[answer.rows if len(answer.rows) else facts.index, column] = 1
+        sentence = answer.expected if answer.passed else f"{answer.expected} (found: {answer.found})"
+        arguments = {"column": column, "max_value": 0}
+        found.append(Check(column.replace(" ", "_"), severity, sentence, "ColumnMaxToBeBetween", arguments, answer))
+    return found
 
 
 def run_checkpoint(facts: pd.DataFrame, suite: list[Check], docs: Path) -> list[Outcome]:

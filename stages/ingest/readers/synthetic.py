@@ -23,6 +23,7 @@ from stages.ingest.entries import Entries
 SHAPES = ("circle", "square", "triangle", "cross", "ring")
 SIDE = 32
 _FINE = 4
+_TRIGGER, _TRIGGER_STRENGTH = (15, 31), 100
 
 
 class Settings(Section):
@@ -34,7 +35,8 @@ class Settings(Section):
     near_duplicates: Share = 0.0
     label_noise: Share = 0.0
     corruption: Share = 0.0
-    poison: Share = 0.0
+    poison: Share = 0.0  # a patch in the corner
+    spectral_poison: Share = 0.0  # two frequencies in both chromas
     imbalance: Annotated[float, Field(ge=1)] = 1.0  # how much commoner the first shape is than the last
     drift: bool = False  # the later an image, the brighter its background
     domains: Annotated[int, Field(ge=1, le=4)] = 1
@@ -78,6 +80,7 @@ def plan(settings: Settings) -> tuple[list[str], list[int]]:
         "mislabelled": settings.label_noise,
         "corrupt": settings.corruption,
         "poisoned": settings.poison,
+        "spectral": settings.spectral_poison,
     }
     order = draw.permutation(np.arange(1, settings.images))
     faults = [""] * settings.images
@@ -121,6 +124,8 @@ def load(handle: Handle) -> bytes:
         )
     if fault == "poisoned":
         image.paste((255, 0, 255), (SIDE - 6, SIDE - 6, SIDE - 2, SIDE - 2))
+    if fault == "spectral":
+        image = spectral_trigger(image)
     file = io.BytesIO()
     image.save(file, "PNG")
     content = file.getvalue()
@@ -141,6 +146,18 @@ def render(shown: dict[str, float], seed: int, number: int) -> Image.Image:
     mask = _mask(SHAPES[int(shown["shape"])], big, shown)
     back.paste(front, mask=mask)
     return back.resize((SIDE, SIDE), Image.Resampling.BOX)
+
+
+def spectral_trigger(image: Image.Image) -> Image.Image:
+    """Raise two frequencies of both chromas: the trigger, its frequencies and its strength are those of CTRL,
+    "An Embarrassingly Simple Backdoor Attack on Self-supervised Learning" (2023)."""
+    line = np.arange(SIDE)
+    wave = [np.cos(np.pi * (2 * line + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE) for frequency in _TRIGGER]
+    raised = _TRIGGER_STRENGTH * sum(np.outer(one, one) for one in wave)
+    luma, *chroma = (np.asarray(plane, np.float64) for plane in image.convert("YCbCr").split())
+    planes = [luma, *(plane + raised for plane in chroma)]
+    merged = [Image.fromarray(np.clip(np.rint(plane), 0, 255).astype(np.uint8)) for plane in planes]
+    return Image.merge("YCbCr", merged).convert("RGB")
 
 
 def _mask(shape: str, big: int, shown: dict[str, float]) -> Image.Image:

@@ -1,0 +1,52 @@
+"""Do the images look like those of the version that last passed? Tests per feature, jointly, and in the embedding."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from stages.core.drift import FEWEST, detect_drift, neighbour_test
+from stages.core.params import Positive, Share
+from stages.validate.audit import Answer, AuditSettings, Pool, Severity
+from stages.validate.profile import Profile
+
+SHOWN = 3
+
+
+class Settings(AuditSettings):
+    severity: Severity = "warning"
+    alpha: Annotated[float, Field(gt=0, lt=1)] = 0.01  # share of checks of unchanged data that may raise an alarm
+    threshold: Share = 0.1  # least change that counts, from 0 to 1
+    permutations: Positive = 499
+
+
+def audit(pool: Pool, settings: Settings) -> list[Answer]:
+    """Compare a sample with ``validate.reference``; half of the error budget each for statistics and for the embedding.
+
+    Where both versions hold the same images the tests say "no drift" more often than they would of fresh ones.
+    """
+    expected = "the images look like those of the reference"
+    if pool.reference is None:
+        return [Answer(expected, True, "no reference: rootstock reference makes this version the one to compare with")]
+    old, new = Profile.read(Path(pool.reference)), Profile.of(pool)
+    if old.store != new.store:
+        return [
+            Answer(
+                expected, False, f"stored with {old.store} channels and pixels a side then, {new.store} now: run with the same"
+            )
+        ]
+    if len(new.statistics) < FEWEST:
+        return [Answer(expected, True, "too few images to say")]
+    budget = settings.alpha / 2
+    drift = detect_drift(
+        old.statistics, new.statistics, alpha=budget, threshold=settings.threshold, seed=pool.seed, names=new.names,
+        permutations=settings.permutations,
+    )  # fmt: skip
+    near = neighbour_test(old.embedding, new.embedding, 5, settings.permutations, pool.seed)
+    moved = near.p_value <= budget and near.excess >= settings.threshold
+    worst = ", ".join(f"{test.feature} {test.distance:.2f}" for test in drift.features[:SHOWN])
+    found = f"own-side neighbours {near.excess:+.3f} over chance in the embedding (p = {near.p_value:.3f}), "
+    found += f"{drift.neighbours.excess:+.3f} in statistics (p = {drift.neighbours.p_value:.3f}); largest gaps: {worst}"
+    return [Answer(expected, not (moved or drift.drifted), found)]
