@@ -56,7 +56,8 @@ def _compare(
     for way, apply in (("balance", operator), ("random", budget)):
         found = []
         for seed in range(SEEDS):
-            curation = Curation(pool, store, encoder, wanted, seed)
+            curation = Curation(pool, store, encoder, wanted, seed=0)  # one encoder, several draws
+            curation.seed = seed
             apply.apply(curation, apply.Settings())
             found.append(entropy(truth[curation.keep], len(sizes)))
         told.append(f"{way} {np.mean(found):.3f} ({min(found):.3f} to {max(found):.3f})")

@@ -32,7 +32,7 @@ def contrastive(scratch: Path) -> None:
         _compare("digits", *ingest("digits", store_size=8), images=1200, epochs=60)
     cifar = extracted("cifar10", scratch)
     with workplace(scratch, "contrastive-cifar"):
-        _compare("cifar10", *ingest(f"folder:{cifar / 'test'}", store_size=16), images=4000, epochs=16)
+        _compare("cifar10", *ingest(f"folder:{cifar / 'test'}", store_size=16), images=4000, epochs=11)
 
 
 def _compare(name: str, manifest: Manifest, store: PixelStore, images: int, epochs: int) -> None:

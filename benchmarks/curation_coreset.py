@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from benchmarks.curation_pool import extracted, ingest, workplace
-from stages.core.manifest import Manifest
 from stages.core.random import numpy_generator
 from stages.curate.operators import target_coreset
 from stages.curate.state import Curation
@@ -33,25 +33,25 @@ def coreset(scratch: Path) -> None:
         manifest, store = ingest(source, store_size=32, channels=3)
         frame = manifest.frame
         target = (frame["source"] == "target").to_numpy()
-        again = frame["id"].isin(frame.loc[target, "id"]).to_numpy() & ~target  # the target's own images are not to be found
-        manifest = Manifest(frame.assign(status=np.where(again, "quarantined", frame["status"])))
-        pool = ~target & manifest.ok
-        cifar_rows = (manifest.frame["source"] == "cifar").to_numpy()
-        vehicle = cifar_rows & manifest.frame["uri"].str.contains("|".join(VEHICLES)).to_numpy()
-        print(
-            f"coreset: {target.sum()} target images, pool of {pool.sum():,}: {cifar_rows[pool].mean():.3f} CIFAR-10, "
-            f"{vehicle[pool].mean():.3f} vehicles"
-        )
-        for encoder in ENCODERS:
-            for stop in STOPS:
-                curation = Curation(manifest, store, encoder, 1.0, 0)
-                target_coreset.apply(curation, target_coreset.Settings(stop=stop))
-                chosen = curation.keep & pool
-                print(
-                    f"coreset: {encoder}, stop {stop}: {chosen.sum():,} chosen, {cifar_rows[chosen].mean():.3f} CIFAR-10, "
-                    f"{vehicle[chosen].mean():.3f} vehicles ({vehicle[chosen].mean() / vehicle[pool].mean():.2f} times chance)",
-                    flush=True,
-                )
+        own = frame["id"].isin(frame.loc[target, "id"]).to_numpy()  # the target's own images are not there to be found
+        of_cifar = (frame["source"] == "cifar").to_numpy()
+        test_half = frame["uri"].str.startswith("cifar:test/").to_numpy()
+        for name, pool in {"all of CIFAR-10": ~own, "its test images": ~own & (~of_cifar | test_half)}.items():
+            for encoder in ENCODERS:
+                for stop in STOPS:
+                    curation = Curation(manifest, store, encoder, 1.0, 0)
+                    curation.keep &= pool | target
+                    target_coreset.apply(curation, target_coreset.Settings(stop=stop))
+                    _tell(f"{name}, {encoder}, stop {stop}", frame, of_cifar, pool, curation.keep & pool)
+
+
+def _tell(name: str, frame: pd.DataFrame, of_cifar: np.ndarray, pool: np.ndarray, chosen: np.ndarray) -> None:
+    vehicle = of_cifar & frame["uri"].str.contains("|".join(VEHICLES)).to_numpy()
+    print(
+        f"coreset: pool with {name}: {chosen.sum():,} chosen of {pool.sum():,}, {of_cifar[chosen].mean():.3f} CIFAR-10 "
+        f"(chance {of_cifar[pool].mean():.3f}), vehicles {vehicle[chosen].mean() / vehicle[pool].mean():.2f} times chance",
+        flush=True,
+    )
 
 
 def _link_target(cifar: Path) -> None:

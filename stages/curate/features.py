@@ -52,6 +52,7 @@ def embed(encode: NamedEncoder) -> Features:
 
 def _key(encode: NamedEncoder) -> str:
     whole = hashlib.sha256(canonical_json([encode.identity(), encode.source.store.shape]).encode())
-    for name in encode.source.manifest.frame["id"].fillna(""):
+    manifest = encode.source.manifest
+    for name in manifest.frame["id"].where(manifest.ok, "").fillna(""):
         whole.update(name.encode() + b"\n")
     return whole.hexdigest()[:32]

@@ -123,9 +123,11 @@ def test_three_sources_through_every_operator_and_every_image_is_explained(mixed
 
 def test_the_contrastive_subset_meets_the_budget_and_keeps_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_stage("ingest", params_with(ingest={"source": f"folder:{class_folders(tmp_path / 'in', per_class=100)}"}))
+    run_stage(
+        "ingest", params_with(ingest={"source": f"folder:{class_folders(tmp_path / 'in', per_class=100)}", "store_size": 8})
+    )
     before = Manifest.read(paths.POOL_MANIFEST)
-    curate(budget=0.6, steps=["contrastive_subset"])
+    curate(budget=0.6, encoder="scattering", steps=["contrastive_subset"])
     after = Manifest.read(paths.CURATED_MANIFEST)
     assert len(after.pretraining_rows()) == round(0.6 * len(before.pretraining_rows()))
     assert (after.labelled_rows("train") == before.labelled_rows("train")).all()

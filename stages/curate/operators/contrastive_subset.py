@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stages.core.manifest import Rows
 from stages.core.params import Section
@@ -65,7 +66,8 @@ def expected_views(curation: Curation, rows: Rows) -> Tensor:
     for down, right in _CUTS:
         top, left = round(down * room), round(right * room)
         cut = images[:, :, top : top + side, left : left + side]
-        for view in (cut, cut.flip(-1)):
+        whole = F.interpolate(cut.float(), images.shape[-2:], mode="bilinear").round_().to(torch.uint8)
+        for view in (whole, whole.flip(-1)):
             values = curation.encode(view.contiguous())
             values = values - values.mean(1, keepdim=True)
             unit = values / (values.norm(dim=1, keepdim=True) + 1e-6)

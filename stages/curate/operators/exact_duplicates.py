@@ -16,8 +16,10 @@ class Settings(Section):
 def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     """Drop every copy but one."""
     rows = curation.kept()
-    ids = curation.manifest.frame["id"].to_numpy()[rows]
-    copies, originals = find_copies(ids, curation.labelled[rows])
+    ids = curation.manifest.frame["id"].iloc[rows]
+    repeated = ids.duplicated(keep=False).to_numpy(bool)  # few: what follows is small even of a million rows
+    rows = rows[repeated]
+    copies, originals = find_copies(ids[repeated].to_numpy(object), curation.labelled[rows])
     names = curation.uris(rows[originals])
     curation.drop(rows[copies], [f"exact_duplicates: copy of {name}" for name in names])
     return {"copies": len(copies)}
