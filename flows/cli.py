@@ -5,11 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from flows.commands import enter
 from stages.core import registry
 from stages.core.errors import RootstockError, StageFailed
 
@@ -77,7 +77,7 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None) -> 
     environment.enter(environment.find_root())
     warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
     scribe.start()
-    _enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
+    enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
     try:
         with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
             from flows.pipeline import Request, run_pipeline
@@ -96,7 +96,7 @@ def plan(to: To = None, force: Force = None) -> None:
 
     environment.enter(environment.find_root())
     warm.start()
-    _enter(stages=[*([to] if to else []), *(force or [])])
+    enter(stages=[*([to] if to else []), *(force or [])])
     from flows.planning import dry_plan, last_seconds
 
     found = dry_plan(tuple(force or ()), to)
@@ -121,24 +121,6 @@ def methods() -> None:
     from flows.catalogue import show
 
     show()
-
-
-def _enter(assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False) -> Path:
-    """Find the project, check all that was given, and only then apply ``--set``: a refused call changes nothing."""
-    from flows import database, dvc, environment
-    from flows.checks import check_choices
-    from stages.core.params import load_params, override
-
-    root = environment.enter(environment.find_root())
-    if stages:
-        dvc.check_names(stages)
-    if store:
-        database.check_reachable()
-    if assignments:
-        override(assignments, check=check_choices)
-    else:
-        check_choices(load_params())
-    return root
 
 
 def _report(result: Result, request: Any) -> None:

@@ -14,7 +14,7 @@ from stages.core.io import read_json
 from stages.core.params import load_params
 from stages.core.registry import nearest
 
-FLOWS = {"pipeline": "pipeline", "drift": "drift", "experiment-worker": "experiment_worker"}
+FLOWS = {"pipeline": "pipeline", "drift": "drift", "verification": "verification", "experiment-worker": "experiment_worker"}
 POOLS = Path(__file__).with_name("pools")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 

@@ -14,13 +14,12 @@ from typing import Any
 
 import yaml
 
+from flows import staleness
 from flows.processes import Supervised
-from stages.core import paths
 from stages.core.errors import ConfigError
-from stages.core.io import canonical_json, write_json, write_text
+from stages.core.io import canonical_json, write_text
 from stages.core.registry import nearest
 
-CODE_SUFFIXES = (".py",)
 RESTORED = "is cached - skipping run"
 UNCHANGED = "didn't change, skipping"
 BUSY = "it is being blocked by"
@@ -173,7 +172,7 @@ def read_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
                 {name: node for name, node in nodes.items() if name in wanted}, {}, tuple(n for n in nodes if n in wanted)
             )
         stages = {stage.addressing: stage for stage in order}
-        reasons = {name: ["forced"] if name in force else _reasons(stages[name]) for name in plan.order}
+        reasons = {name: ["forced"] if name in force else staleness.reasons(stages[name]) for name in plan.order}
         return Plan(plan.nodes, reasons, plan.order)
 
 
@@ -197,7 +196,7 @@ def read_reasons(name: str) -> list[str]:
     with repository() as repo:
         for stage in repo.index.stages:
             if stage.addressing == name:
-                return _reasons(stage)
+                return staleness.reasons(stage)
     raise ConfigError(f"there is no stage {name!r} in dvc.yaml")
 
 
@@ -237,15 +236,6 @@ def run_stage(name: str, events: Path, force: bool = False, environment: Mapping
     return warm.run(arguments, {**settings, **(environment or {})})
 
 
-def remember_code(entry: LockEntry) -> None:
-    """Keep the file hashes behind a code dependency, so that a later plan can name the file that changed."""
-    for path, digest in entry.dependencies.items():
-        if digest.endswith(".dir") and _is_code(path):
-            target = paths.CACHE / "code" / f"{digest}.json"
-            if not target.is_file():
-                write_json(target, _code_hashes(Path(path)))
-
-
 def _node(stage: Any, graph: Any) -> Node:
     meta = stage.meta or {}
     return Node(
@@ -256,73 +246,3 @@ def _node(stage: Any, graph: Any) -> Node:
         upstream=tuple(sorted(above.addressing for above in graph.successors(stage))),
         outputs=tuple(out.def_path for out in stage.outs),
     )
-
-
-def _reasons(stage: Any) -> list[str]:
-    """One short phrase per cause, the most telling first."""
-    from dvc.dependency.param import ParamsDependency
-
-    if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
-        return ["never ran"]
-    reasons: list[str] = []
-    for dependency in () if stage.frozen else stage.deps:
-        if isinstance(dependency, ParamsDependency):
-            reasons += _changed_params(dependency)
-        elif (state := dependency.status()) and dependency.hash_info:
-            reasons += _changed_path(dependency, state)
-        elif state:
-            reasons.append(f"{dependency.def_path} is a new dependency")
-    if stage.changed_stage() and not stage.frozen:
-        reasons.append("its command changed")
-    for out in stage.outs:
-        for path, state in out.status().items():
-            word = {"deleted": "is missing", "modified": "was changed by hand", "not in cache": "is not in DVC's cache"}.get(
-                state, state
-            )
-            reasons.append(f"{path} {word}")
-    return reasons
-
-
-def _changed_params(dependency: Any) -> list[str]:
-    known = dependency.hash_info.value if dependency.hash_info else {}
-    before, after = _flat(known or {}), _flat(dependency.read_params(flatten=True))
-    changed = []
-    for key in dict.fromkeys([*before, *after]):
-        if before.get(key) != after.get(key):
-            old = json.dumps(before[key]) if key in before else "(new)"
-            new = json.dumps(after[key]) if key in after else "(removed)"
-            changed.append(f"{key} {old} → {new}")
-    return changed
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
-    return flat
-
-
-def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
-    path = dependency.def_path
-    if "deleted" in state.values():
-        return [f"{path} is missing"]
-    if not _is_code(path):
-        return [f"{path} changed"]
-    recorded = paths.CACHE / "code" / f"{dependency.hash_info.value}.json"
-    if not Path(path).is_dir() or not recorded.is_file():
-        return [f"code: {path}"]
-    before, after = json.loads(recorded.read_text()), _code_hashes(Path(path))
-    files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    return [f"code: {name}" for name in files] or [f"code: {path}"]
-
-
-def _is_code(path: str) -> bool:
-    return path.endswith(CODE_SUFFIXES) or next(Path(path).rglob("*.py"), None) is not None
-
-
-def _code_hashes(folder: Path) -> dict[str, str]:
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import dvc, warm
+from flows import dvc, staleness, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.events import Event, EventStream
@@ -128,7 +128,7 @@ class PipelineRun:
         if execution.skipped:  # another pipeline was faster, or DVC had it in its run cache
             return self._link(node, "restored" if execution.restored else "cached", time.monotonic() - began)
         self.ledger.finish(node.name, entry)
-        dvc.remember_code(entry)
+        staleness.remember_code(entry)
         seconds = time.monotonic() - began
         self._remember_seconds(node.name, seconds)
         outcome = Outcome(node.name, "ran", seconds, headline=headline(node))

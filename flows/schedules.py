@@ -50,6 +50,26 @@ def drift(images: str | None = None) -> State[Any] | None:
     return Completed(name="Drift" if found.alarm else "Quiet", message=found.sentence)
 
 
+@flow(name="rootstock-verification", validate_parameters=False, persist_result=False)
+def verification(reference: str = "rootstock-classifier@champion") -> State[Any] | None:
+    """``rootstock lineage --verify``: every artifact behind the champion hashed again; the run fails on one that differs."""
+    environment.enter(environment.find_root())
+    if missed := _missed():
+        return missed
+    from flows import lineage, versions
+    from flows.tracking import Store
+    from flows.verification import verify
+    from stages.core.errors import Refused
+
+    found = list(verify(lineage.trace(versions.resolve(Store.open(), reference))))
+    for check in found:
+        get_run_logger().info("%s %s %s", check.state, check.what, check.found)
+    if wrong := [check for check in found if check.state == "differs"]:
+        raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")
+    count = sum(check.state == "ok" for check in found)
+    return Completed(name="Verified", message=f"{reference}: {count} of {len(found)} checks ok, none differs")
+
+
 @flow(name="rootstock-experiment-worker", validate_parameters=False, persist_result=False)
 def experiment_worker(folder: str) -> None:
     """One worker of an experiment: takes cells until there are none."""

@@ -8,12 +8,25 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def enter() -> Path:
-    """Make the project the working directory, with its tools' settings; returns its root. Parameters are checked."""
-    from flows import environment
+def enter(assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False) -> Path:
+    """Make the project the working directory, check all that was given, and only then apply ``--set``; returns the root.
+
+    Args:
+        assignments: ``KEY=VALUE`` for params.yaml; a refused one changes nothing.
+        stages: names that dvc.yaml must know.
+        store: whether the MLflow store must be usable.
+    """
+    from flows import database, dvc, environment
     from flows.checks import check_choices
-    from stages.core.params import load_params
+    from stages.core.params import load_params, override
 
     root = environment.enter(environment.find_root())
-    check_choices(load_params())
+    if stages:
+        dvc.check_names(stages)
+    if store:
+        database.check_reachable()
+    if assignments:
+        override(assignments, check=check_choices)
+    else:
+        check_choices(load_params())
     return root

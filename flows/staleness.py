@@ -1,0 +1,96 @@
+"""Why a stage is stale, in words that name the parameter, the file or the output; asked of DVC's own stage objects."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from stages.core import paths
+from stages.core.io import write_json
+
+if TYPE_CHECKING:
+    from flows.dvc import LockEntry
+
+CODE_SUFFIXES = (".py",)
+
+
+def reasons(stage: Any) -> list[str]:
+    """One short phrase per cause, the most telling first."""
+    from dvc.dependency.param import ParamsDependency
+
+    if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
+        return ["never ran"]
+    found: list[str] = []
+    for dependency in () if stage.frozen else stage.deps:
+        if isinstance(dependency, ParamsDependency):
+            found += _changed_params(dependency)
+        elif (state := dependency.status()) and dependency.hash_info:
+            found += _changed_path(dependency, state)
+        elif state:
+            found.append(f"{dependency.def_path} is a new dependency")
+    if stage.changed_stage() and not stage.frozen:
+        found.append("its command changed")
+    for out in stage.outs:
+        for path, state in out.status().items():
+            word = {"deleted": "is missing", "modified": "was changed by hand", "not in cache": "is not in DVC's cache"}.get(
+                state, state
+            )
+            found.append(f"{path} {word}")
+    return found
+
+
+def remember_code(entry: LockEntry) -> None:
+    """Keep the file hashes behind a code dependency, so that a later plan can name the file that changed."""
+    for path, digest in entry.dependencies.items():
+        if digest.endswith(".dir") and _is_code(path):
+            target = paths.CACHE / "code" / f"{digest}.json"
+            if not target.is_file():
+                write_json(target, _code_hashes(Path(path)))
+
+
+def _changed_params(dependency: Any) -> list[str]:
+    known = dependency.hash_info.value if dependency.hash_info else {}
+    before, after = _flat(known or {}), _flat(dependency.read_params(flatten=True))
+    changed = []
+    for key in dict.fromkeys([*before, *after]):
+        if before.get(key) != after.get(key):
+            old = json.dumps(before[key]) if key in before else "(new)"
+            new = json.dumps(after[key]) if key in after else "(removed)"
+            changed.append(f"{key} {old} → {new}")
+    return changed
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
+    path = dependency.def_path
+    if "deleted" in state.values():
+        return [f"{path} is missing"]
+    if not _is_code(path):
+        return [f"{path} changed"]
+    recorded = paths.CACHE / "code" / f"{dependency.hash_info.value}.json"
+    if not Path(path).is_dir() or not recorded.is_file():
+        return [f"code: {path}"]
+    before, after = json.loads(recorded.read_text()), _code_hashes(Path(path))
+    files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return [f"code: {name}" for name in files] or [f"code: {path}"]
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(CODE_SUFFIXES) or next(Path(path).rglob("*.py"), None) is not None
+
+
+def _code_hashes(folder: Path) -> dict[str, str]:
+    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
