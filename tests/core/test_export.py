@@ -1,70 +1,61 @@
-"""Every exported form answers as the classifier does, to 1e-4, at any batch size."""
+"""What is exported loads where this project is not installed. Parity on a thousand images: tests/flows/test_parity.py."""
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from safetensors.torch import load_file
 
 from stages.core.backbones import create_backbone
 from stages.core.classifier import with_head
 from stages.core.errors import ConfigError
-from stages.core.export import export_onnx, export_timm, export_torch
+from stages.core.export import export_timm, export_torch
 from stages.core.model import Classifier, Encoder
 from stages.core.preprocess import Preprocess
-from stages.core.probes import LinearProbe
-
-IMAGES = torch.randint(0, 256, (1000, 1, 16, 16), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
 
 
-@pytest.fixture(scope="module")
-def classifier() -> Classifier:
-    backbone = create_backbone("test_efficientnet", 1, 16, 0)
-    rng = np.random.default_rng(0)
-    preprocess = Preprocess(size=16, channels=1, mean=(0.5,), std=(0.25,))
-    features = Encoder(backbone, preprocess, {}).encode(IMAGES).numpy()
-    weight = rng.normal(size=(3, backbone.num_features)).astype(np.float32)
-    weight /= (features @ weight.T).std(axis=0)[:, None]
-    probe = LinearProbe(weight, -(features @ weight.T).mean(axis=0), 1.0, 0.0)
-    return Classifier(with_head(backbone, 3, probe), preprocess, {"classes": ["a", "b", "c"]})
-
-
-def test_onnx_agrees_on_a_thousand_images(classifier: Classifier, tmp_path: Path) -> None:
-    runtime = pytest.importorskip("onnxruntime")
-    export_onnx(classifier, tmp_path / "model.onnx")
-    session = runtime.InferenceSession(str(tmp_path / "model.onnx"), providers=["CPUExecutionProvider"])
-    answers = session.run(["probabilities"], {"images": IMAGES.numpy()})[0]
-    expected = classifier.predict_proba(IMAGES).numpy()
-    assert expected.std() > 0.05
-    np.testing.assert_allclose(answers, expected, atol=1e-4)
-    np.testing.assert_allclose(session.run(None, {"images": IMAGES[:1].numpy()})[0], expected[:1], atol=1e-4)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.onnx"]
-
-
-def test_the_exported_program_agrees_on_a_thousand_images(classifier: Classifier, tmp_path: Path) -> None:
-    export_torch(classifier, tmp_path / "model.pt2")
-    answers = torch.export.load(tmp_path / "model.pt2").module()(IMAGES).detach().numpy()
-    np.testing.assert_allclose(answers, classifier.predict_proba(IMAGES).numpy(), atol=1e-4)
-    assert [file.name for file in tmp_path.iterdir()] == ["model.pt2"]
-
-
-def test_a_person_with_timm_alone_gets_the_same_features(tmp_path: Path) -> None:
-    backbone = create_backbone("resnet10t", 3, 96, 0)
-    preprocess = Preprocess(size=96, channels=3, mean=(0.5,) * 3, std=(0.25,) * 3)
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    [
+        ("resnet10t", 3, 96),  # as timm has it
+        ("resnet10t", 1, 16),  # another stem, no pooling
+        ("resnet18", 3, 32),
+        ("vit_tiny_patch16_224", 3, 32),  # other patches
+    ],
+)
+def test_a_person_with_timm_alone_gets_the_same_features(name: str, channels: int, size: int, tmp_path: Path) -> None:
+    backbone = create_backbone(name, channels, size, 0)
+    preprocess = Preprocess(size=size, channels=channels, mean=(0.4,) * channels, std=(0.25,) * channels)
     whole = Classifier(with_head(backbone, 2), preprocess, {"classes": ["a", "b"]})
     export_timm(whole, tmp_path / "timm")
-    config = json.loads((tmp_path / "timm/config.json").read_text())
-    model = timm.create_model(config["architecture"], num_classes=0, in_chans=config["in_chans"]).eval()
-    model.load_state_dict(load_file(tmp_path / "timm/model.safetensors"))
-    images = torch.randint(0, 256, (4, 3, 96, 96), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    module = importlib.util.spec_from_file_location("load", tmp_path / "timm/load.py")
+    assert module is not None and module.loader is not None
+    load = importlib.util.module_from_spec(module)
+    module.loader.exec_module(load)
+    model, config = load.load()
+    assert config["label_names"] == ["a", "b"] and config["architecture"] == name
+    images = torch.randint(0, 256, (4, channels, size, size), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     with torch.no_grad():
-        features = model((images.float() / 255 - 0.5) / 0.25).numpy()
+        features = model((images.float() / 255 - 0.4) / 0.25).numpy()
     np.testing.assert_allclose(features, whole.encoder.encode(images).numpy(), atol=1e-4)
+
+
+def test_an_encoder_has_no_head_to_export(tmp_path: Path) -> None:
+    preprocess = Preprocess(size=16, channels=1, mean=(0.5,), std=(0.25,))
+    encoder = Encoder(create_backbone("test_efficientnet", 1, 16, 0), preprocess, {})
+    export_timm(encoder, tmp_path / "timm")
+    assert sorted(file.name for file in (tmp_path / "timm").iterdir()) == ["config.json", "load.py", "model.safetensors"]
+    assert json.loads((tmp_path / "timm/config.json").read_text())["label_names"] == []
+    export_torch(encoder, tmp_path / "one.pt2")
+    program = torch.export.load(tmp_path / "one.pt2").module()
+    for count in (1, 5):
+        images = torch.randint(0, 256, (count, 1, 16, 16), generator=torch.Generator().manual_seed(count)).to(torch.uint8)
+        np.testing.assert_allclose(program(images).detach().numpy(), encoder.encode(images).numpy(), atol=1e-4, rtol=1e-4)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["one.pt2", "timm"], "no temporary file stays"
 
 
 def test_torchvision_networks_are_no_timm_checkpoints(tmp_path: Path) -> None:

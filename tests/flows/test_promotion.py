@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
+from inside import Inside
 from registry_store import answers, classifier, version
 
 from flows import announcements, lineage, promotion, versions
@@ -47,23 +47,6 @@ def store(_store: Path, tmp_path: Path) -> Iterator[Store]:
     shutil.copytree(_store, tmp_path / "copy")
     with Inside(tmp_path / "copy"):
         yield Store.open()
-
-
-class Inside:
-    """Work in a folder, with the store that lies there."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __enter__(self) -> None:
-        self.before = Path.cwd(), os.environ.pop("MLFLOW_TRACKING_URI", None)
-        os.chdir(self.folder)
-
-    def __exit__(self, *_: Any) -> None:
-        os.chdir(self.before[0])
-        os.environ.pop("MLFLOW_TRACKING_URI", None)
-        if self.before[1]:
-            os.environ["MLFLOW_TRACKING_URI"] = self.before[1]
 
 
 def get(store: Store, number: int) -> Version:
