@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import paths
+from stages.core.downloads import check_download, parse_download
 from stages.core.errors import ConfigError
 from stages.core.folders import Listing, content_hashes, has_image, walk
 from stages.core.images import EXTENSIONS
@@ -21,6 +22,7 @@ KINDS = {
     "folder": "folder:PATH",
     "tar": "tar:PATH",
     "parquet": "parquet:PATH",
+    "torchvision": "torchvision:NAME or torchvision:NAME,root=FOLDER",
     "synthetic": "synthetic or synthetic:images=600,duplicates=0.1",
 }
 ARCHIVES = {"tar": frozenset({".tar"}), "parquet": frozenset({".parquet"})}
@@ -57,6 +59,8 @@ def parse(text: str) -> Source:
         raise ConfigError(f"ingest.source: {text!r} is no source; {nearest(kind, list(KINDS))}use {', '.join(KINDS.values())}")
     if kind in {"folder", *ARCHIVES} and not argument:
         raise ConfigError(f"ingest.source: {kind} needs a path, for example {kind}:/data/flowers")
+    if kind == "torchvision":
+        parse_download(argument)
     if kind == "digits" and argument:
         raise ConfigError(f"ingest.source: digits takes no argument, {argument!r} was given")
     return Source(kind, argument, kind)
@@ -98,6 +102,8 @@ def check_source(ingest: Ingest) -> None:
     for source in sources(ingest):
         if source.kind == "folder":
             _check_folder(source)
+        elif source.kind == "torchvision":
+            check_download(source.argument)
         elif source.kind in ARCHIVES:
             _check_path(source)
             if source.path.is_dir() and not archives(source).files:
@@ -144,8 +150,9 @@ def place(file: str, splits: bool) -> tuple[str | None, str | None]:
 
 
 def _fingerprint(source: Source) -> dict[str, Any]:
-    if source.kind == "synthetic":
-        return {"source": source.name, "files": 0, "sha256": hashlib.sha256(source.argument.encode()).hexdigest()}
+    if source.kind in ("synthetic", "torchvision"):  # of torchvision the name says it all: it checks the files it loads itself
+        content = source.argument if source.kind == "synthetic" else parse_download(source.argument).name
+        return {"source": source.name, "files": 0, "sha256": hashlib.sha256(content.encode()).hexdigest()}
     if source.kind == "digits":
         package = find_spec("sklearn")
         assert package is not None and package.origin is not None

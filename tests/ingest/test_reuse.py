@@ -1,11 +1,15 @@
 """Adding images decodes those and no others, and the result is what a fresh ingest would have written."""
 
+import io
 import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from image_folders import DIGITS, class_folders, damaged_files, digit, params_with, run_stage, save
+from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
 from stages.core import paths
 from stages.ingest import collect
@@ -66,3 +70,45 @@ def test_other_settings_or_a_broken_cache_decode_everything(counted, tmp_path):
     counted.clear()
     ingest(source, store_size=64)
     assert len(counted) == 15
+
+
+def write_tar(path: Path, numbers) -> None:
+    with tarfile.open(path, "w") as archive:
+        for number in numbers:
+            content = encoded(digit(number), "PNG")
+            info = tarfile.TarInfo(f"{number % 2}/{number:04}.png")
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def write_parquet(path: Path, numbers) -> None:
+    images = [{"bytes": encoded(digit(number), "PNG"), "path": None} for number in numbers]
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    pq.write_table(pa.table({"image": pa.array(images, kind), "label": [number % 2 for number in numbers]}), path)
+
+
+@pytest.mark.parametrize(("kind", "write"), [("tar", write_tar), ("parquet", write_parquet)])
+def test_of_an_archive_that_grew_only_the_new_members_are_decoded(counted, tmp_path, kind, write):
+    """One shard is rewritten with more images in another order, one is new, one stays as it was."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    write(folder / f"a.{kind}", range(20))
+    write(folder / f"b.{kind}", range(20, 30))
+
+    def run() -> dict[str, bytes]:
+        run_stage("ingest", params_with(ingest={"source": f"{kind}:{folder}", "channels": 1}))
+        return {str(file): file.read_bytes() for file in sorted(paths.POOL.rglob("*")) if file.is_file()}
+
+    run()
+    assert len(counted) == 30
+    counted.clear()
+    run()
+    assert counted == []
+    write(folder / f"a.{kind}", [*range(40, 45), *range(19, -1, -1)])
+    write(folder / f"c.{kind}", range(50, 53))
+    grown = run()
+    assert len(counted) == 5 + 3
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+    assert run() == grown
+    assert len(list(paths.CACHE.glob("members-*/*.npy"))) == 3

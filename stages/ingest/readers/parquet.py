@@ -15,6 +15,7 @@ from stages.core.errors import DataError
 from stages.core.params import Ingest
 from stages.core.sources import SPLITS, Source, archives
 from stages.ingest.entries import Entries
+from stages.ingest.members import member_hashes
 from stages.ingest.readers.folder import readable
 
 Place = tuple[str, int, int]  # file, row group, row in it
@@ -25,6 +26,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     """List the rows; files named ``train-…``, ``validation-…`` or ``test-…`` give their split."""
     out = Entries([], [], [], [])
     handles: list[Place] = []
+    counts: list[int] = []
     listing = archives(source)
     for name in listing.files:
         path = listing.root / name
@@ -36,7 +38,9 @@ def entries(source: Source, ingest: Ingest) -> Entries:
             out.splits.append(split)
         groups = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
         handles += [(str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)]
-    return Entries(out.uris, out.labels, out.splits, handles)
+        counts.append(file.metadata.num_rows)
+    contents = member_hashes(listing, counts, lambda number: _images(listing.root / listing.files[number]))
+    return Entries(out.uris, out.labels, out.splits, handles, contents)
 
 
 def load(handle: Place) -> bytes:
@@ -45,13 +49,23 @@ def load(handle: Place) -> bytes:
     return _column(path, group)[row].as_py() or b""
 
 
+def _images(path: Path) -> Iterator[bytes]:
+    """The bytes of every image of a file."""
+    file = pq.ParquetFile(path)
+    for group in range(file.metadata.num_row_groups):
+        for value in _bytes(file, group):
+            yield value.as_py() or b""
+
+
 @lru_cache(maxsize=1)
 def _column(path: str, group: int) -> pa.Array:
     """The image bytes of one row group: neighbours are loaded together."""
-    column = pq.ParquetFile(path).read_row_group(group, columns=[IMAGE]).column(0).combine_chunks()
-    if pa.types.is_struct(column.type):
-        column = column.field("bytes")
-    return column
+    return _bytes(pq.ParquetFile(path), group)
+
+
+def _bytes(file: pq.ParquetFile, group: int) -> pa.Array:
+    column = file.read_row_group(group, columns=[IMAGE]).column(0).combine_chunks()
+    return column.field("bytes") if pa.types.is_struct(column.type) else column
 
 
 def _open(path: Path) -> pq.ParquetFile:

@@ -13,6 +13,7 @@ from stages.core.images import EXTENSIONS
 from stages.core.params import Ingest
 from stages.core.sources import Source, archives, has_splits, place
 from stages.ingest.entries import Entries
+from stages.ingest.members import member_hashes
 from stages.ingest.readers.folder import readable
 
 Member = tuple[str, int, int]
@@ -24,9 +25,11 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     """List the members; a handle is the archive, the place and the length of the member in it."""
     found: list[tuple[str, str, str | None, Member]] = []  # uri, name inside, label beside, handle
     ignored: dict[str, int] = {}
+    inside: list[list[Member]] = []
     listing = archives(source)
     for name in listing.files:
         images, labels = _members(listing.root / name, ignored)
+        inside.append([handle for _, handle in images])
         for member, handle in images:
             found.append((f"{readable(name)}/{readable(member)}", member, labels.get(_stem(member)), handle))
     splits = has_splits(sorted({member.split("/", 1)[0] for _, member, _, _ in found if "/" in member}))
@@ -36,6 +39,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         labels=[beside or folder for (_, _, beside, _), (_, folder) in zip(found, places, strict=True)],
         splits=[split for split, _ in places],
         handles=[handle for _, _, _, handle in found],
+        contents=member_hashes(listing, [len(part) for part in inside], lambda number: map(load, inside[number])),
         ignored=ignored,
     )
 
