@@ -9,9 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from flows.cli import app
 from stages.core.params import override
 from tests.project import QUICK, ROOT, Project, checkout
 
@@ -19,8 +21,6 @@ GUIDE = (ROOT / "docs/guide.md").read_text()
 COMMANDS = [
     line for block in re.findall(r"```\n(.*?)```", GUIDE, re.DOTALL) for line in block.splitlines() if "rootstock" in line
 ]
-TWICE = "rootstock rollback"
-"""What the guide does to a champion needs a second one."""
 
 
 def photos(folder: Path, images: range) -> None:
@@ -39,8 +39,20 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     photos(made.root / "incoming", range(400, 440))
     (made.root / ".gitignore").open("a").write("/photos/\n/incoming/\n")
     override(QUICK, made.root / "params.yaml")
-    override(["ingest.labelled_fraction=1.0", "promote.gates.champion=1.0"], made.root / "params.yaml")
+    override(["ingest.labelled_fraction=1.0", "promote.gates.champion=false"], made.root / "params.yaml")
     return made
+
+
+def test_every_command_of_the_guide_is_one_the_program_takes() -> None:
+    program = typer.main.get_command(app)
+    for command in COMMANDS:
+        words = shlex.split(command)
+        arguments = words[words.index("rootstock") + 1 :]
+        where, context = program, program.make_context("rootstock", list(arguments), resilient_parsing=True)
+        while hasattr(where, "commands"):
+            name, *arguments = arguments
+            where = where.commands[name]
+        assert where.make_context(command, list(arguments), parent=context).params is not None
 
 
 @pytest.mark.slow
@@ -57,8 +69,6 @@ def test_every_command_of_the_guide_does_what_it_says(project: Project) -> None:
         else:
             if arguments[:2] == ["run", "--to"]:
                 photos(project.root / "photos", range(150, 220))
-            if command.startswith(TWICE):
-                project.rootstock("run", **extra)  # on the new photos, so that there is a champion to go back from
             project.rootstock(*arguments, **extra)
         ran.append(arguments[0])
     assert {"run", "data", "experiment", "promote", "lineage", "up", "deploy", "notify", "drift", "rollback", "down"} == set(ran)
