@@ -17,7 +17,7 @@ from flows import dvc, staleness, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.events import Event, EventStream
-from flows.ledger import Ledger
+from flows.ledger import Closed, Ledger
 from flows.scribe import Scribe
 from flows.tracking import flatten
 from stages.core import paths
@@ -70,6 +70,7 @@ class PipelineRun:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
     failure: RootstockError | None = None
+    closed: Closed | None = None
     _writing: threading.Lock = field(default_factory=threading.Lock)
 
     def bring_up_to_date(self, name: str, say: Say, log: Say, see: See | None = None) -> Outcome:
@@ -103,11 +104,11 @@ class PipelineRun:
         states = {name: self.outcomes[name].state for name in self.plan.order}
         status = "KILLED" if self.cancelled.is_set() else "FAILED" if self.failure else "FINISHED"
         try:
-            runs = self.ledger.end(states, status)
+            self.closed = self.ledger.end(states, status)
         except RootstockError as error:
             self.failure = self.failure or error
             return
-        self.outcomes.update({name: replace(self.outcomes[name], run=run) for name, run in runs.items()})
+        self.outcomes.update({name: replace(self.outcomes[name], run=run) for name, run in self.closed.stages.items()})
 
     def _reasons(self, node: Node) -> list[str]:
         """Ask again where a stage above has done something: its outputs may be what they were."""

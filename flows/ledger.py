@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from flows import abandoned
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 
 EVERY = 2.0
 """Seconds between two batches of metrics of a stage."""
+
+
+@dataclass(frozen=True)
+class Closed:
+    """Where the books of a finished run lie: MLflow's ids of the experiment, of the run, and of every stage's run."""
+
+    experiment: str
+    run: str
+    stages: dict[str, str]
 
 
 class Ledger:
@@ -82,12 +91,12 @@ class Ledger:
         champion = replace(found.champion, store=cast(Any, None)) if found.champion else None
         return replace(found, version=replace(found.version, store=cast(Any, None)), champion=champion)
 
-    def end(self, states: Mapping[str, str], status: str) -> dict[str, str]:
-        """Close the parent run with what became of every stage; returns stage → run."""
+    def end(self, states: Mapping[str, str], status: str) -> Closed:
+        """Close the parent run with what became of every stage."""
         links = {f"rootstock.stage.{stage}": run for stage, run in self._done.items()}
         self.store.tag(self.run, {**links, "rootstock.states": json.dumps(dict(states))})
         self.store.end(self.run, status)
-        return dict(self._done)
+        return Closed(self.store.experiment, self.run, dict(self._done))
 
     def abandon(self) -> None:
         """The process that ran the pipeline is gone: close what is open."""

@@ -75,11 +75,26 @@ def check(root: Path, images: Path | None) -> Check:
     found = judge(reference, new, params.monitor, params.seed, f"{champion.name} version {champion.number}", unreadable)
     report(found, root)
     announce(found, champion.number)
-    if found.alarm and params.monitor.retrain:
-        from flows.pipeline import Request, run_pipeline
-
-        run_pipeline(Request())
+    retrain(found, params.monitor)
     return found
+
+
+def retrain(found: Check, monitor: Monitor) -> bool:
+    """After an alarm, where ``monitor.retrain`` says so, run the pipeline on the sources as they are now; whether it did.
+
+    Raises:
+        RootstockError: the pipeline failed, or a gate refused what came of it.
+    """
+    if not (found.alarm and monitor.retrain):
+        return False
+    from flows.pipeline import Request, run_pipeline
+
+    result = run_pipeline(Request())
+    if result.run.failure:
+        raise result.run.failure
+    if result.promotion:
+        result.promotion.check()
+    return True
 
 
 def judge(reference: Array, new: Array, monitor: Monitor, seed: int, champion: str, unreadable: int = 0) -> Check:

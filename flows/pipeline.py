@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -222,18 +223,33 @@ def _facts(request: Request) -> dict[str, str]:
     return facts
 
 
-def _limit_gpu(plan: Plan) -> None:
-    """Declare how many stages may hold a GPU at once, where there is one and a stage asks for it."""
-    count = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    if count and any(node.gpus for node in plan.nodes.values()):
-        from prefect.client.orchestration import get_client
+def _gpus() -> int:
+    """How many GPUs a run may use: those of this machine, or as many as ``CUDA_VISIBLE_DEVICES`` names."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return len([device for device in named.split(",") if device.strip() not in {"", "-1"}])
+    return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
-        get_client(sync_client=True).upsert_global_concurrency_limit_by_name(GPU, count)
+
+def _limit_gpu(plan: Plan) -> None:
+    """Declare how many stages may hold a GPU at once, where there is one and a stage asks for it.
+
+    A limit that exists stays as it is: on a cluster it counts more than this machine.
+    """
+    if _gpus() and any(node.gpus for node in plan.nodes.values()):
+        from prefect.client.orchestration import get_client
+        from prefect.exceptions import ObjectNotFound
+
+        with get_client(sync_client=True) as client:
+            try:
+                client.read_global_concurrency_limit_by_name(GPU)
+            except ObjectNotFound:
+                client.upsert_global_concurrency_limit_by_name(GPU, _gpus())
 
 
 @contextmanager
 def _gpu(wanted: int) -> Iterator[None]:
-    if wanted and any(Path("/dev").glob("nvidia[0-9]*")):
+    if wanted and _gpus():
         from prefect.concurrency.sync import concurrency
 
         with concurrency(GPU, occupy=wanted, strict=True):

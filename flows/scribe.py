@@ -21,7 +21,7 @@ from stages.core.errors import RootstockError, StageFailed
 if TYPE_CHECKING:
     from flows.dvc import LockEntry
     from flows.events import Event
-    from flows.ledger import Ledger
+    from flows.ledger import Closed, Ledger
     from flows.promotion import Promotion
     from stages.core.params import Promote
 
@@ -130,9 +130,10 @@ class Scribe:
         found: Promotion = self._office.ask("promote", settings, say=say)
         return found
 
-    def end(self, states: Mapping[str, str], status: str) -> dict[str, str]:
-        """Close the parent run; stage → run."""
-        return dict(self._office.ask("end", dict(states), status))
+    def end(self, states: Mapping[str, str], status: str) -> Closed:
+        """Close the parent run."""
+        closed: Closed = self._office.ask("end", dict(states), status)
+        return closed
 
 
 class Desk:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from flows import database, servers
 from flows.dvc import Plan
 from flows.execution import Outcome, PipelineRun
+from stages.core import paths
 from stages.core.progress import clock
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
 COLOURS = {"ran": "#4c9f70", "restored": "#7aa6c2", "cached": "#b8c4cc", "failed": "#c8553d", "waiting": "#eeeeee"}
 STYLES = {"ran": "green", "restored": "cyan", "cached": "dim", "failed": "bold red", "waiting": "dim"}
+PAGES = (paths.reports("evaluate") / "index.html", Path("reports/data_docs/index.html"))
 _ONE_LINE_AT_A_TIME = threading.Lock()
 _WIDTH = 9
 
@@ -34,8 +38,35 @@ def publish(run: PipelineRun, promoted: Promotion | None) -> None:
     create_table_artifact(table=rows, key="stages", description="What became of every stage")
     text = f"```mermaid\n{mermaid(run.plan, run.outcomes)}\n```\n"
     create_markdown_artifact(markdown=text, key="graph", description="The graph of dvc.yaml with what became of every stage")
+    create_markdown_artifact(markdown=summary(run, promoted), key="summary", description="What came of it, and where to look")
     if promoted is not None:
         create_table_artifact(table=promoted.rows(), key="gates", description=promoted.verdict)
+
+
+def summary(run: PipelineRun, promoted: Promotion | None) -> str:
+    """The table of stages in markdown, each with a link to its run in MLflow, and links to the reports."""
+    lines = ["| stage | | seconds | headline | MLflow |", "|---|---|---:|---|---|"]
+    for name in run.plan.order:
+        outcome = run.outcomes[name]
+        seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
+        lines.append(f"| {name} | {outcome.state} | {seconds} | {outcome.headline} | {_link(run, outcome.run)} |")
+    if promoted is not None:
+        lines += ["", f"**{promoted.version.name}** {promoted.verdict}"]
+    if run.closed:
+        lines += ["", f"The whole run: {_link(run, run.closed.run)}"]
+    pages = [page for page in PAGES if page.is_file()]
+    return "\n".join([*lines, *[f"\n[{page}]({page.resolve().as_uri()})" for page in pages]]) + "\n"
+
+
+def _link(run: PipelineRun, identity: str | None) -> str:
+    """A run's address at the MLflow server; its bare id where the store is a file that nobody serves."""
+    if not identity or run.closed is None:
+        return identity or ""
+    address = database.tracking_uri()
+    if not address.startswith("http"):
+        address = service.address if (service := servers.service("mlflow")) else ""
+    page = f"{address}/#/experiments/{run.closed.experiment}/runs/{identity}"
+    return f"[{identity[:8]}]({page})" if address else identity
 
 
 def mermaid(plan: Plan, outcomes: dict[str, Outcome]) -> str:

@@ -89,6 +89,24 @@ def test_a_failing_cell_is_named_and_harms_no_other_and_the_same_command_mends_i
     assert {state for _, state, _ in runs(project, "cell")} == {"FINISHED"}
 
 
+def test_two_experiments_at_once_share_what_both_need(project: Tiny) -> None:
+    named = {"left": "1", "right": "2"}
+    asked = [
+        project.start("experiment", "--data", "v1,v2", "--seeds", seeds, "--name", name, TINY_SLEEP="0.3")
+        for name, seeds in named.items()
+    ]
+    for process in asked:
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    assert [len(table(project, name)) for name in named] == [2, 4]
+    assert {row["state"] for name in named for row in table(project, name)} == {"finished"}
+    left, right = ({(row["data"], row["seed"]): row["score"] for row in table(project, name)} for name in named)
+    assert left.items() <= right.items()
+    assert (project.executions("curate"), project.executions("pretrain")) == (2, 4)  # not 4 and 6
+    assert [state for _, state, _ in runs(project, "experiment")] == ["FINISHED"] * 2
+    assert project.git("worktree", "list").count("\n") == 0
+
+
 def test_killed_at_any_point_it_goes_on_and_leaves_no_process(project: Tiny, _blank: Path) -> None:
     arguments = ["experiment", "--data", "v1,v2", "--set", METHODS, "--jobs", "2", "--name", "killed"]
     for reached in (1, 3):

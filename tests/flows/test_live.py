@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import http.server
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -46,6 +47,13 @@ def test_a_running_stage_shows_its_progress_and_its_pictures(tmp_path: Path, ser
     assert "knn 0.09" in str(bars[-1]["description"])
     assert str(artifacts(server, "pretrain-views")[0]["data"]).startswith("data:image/png;base64,")
     assert artifacts(server, "stages")
+    summary = str(artifacts(server, "summary")[-1]["data"])
+    for stage in ("ingest", "curate", "pretrain", "evaluate"):
+        assert f"| {stage} | ran |" in summary
+    with sqlite3.connect(project.root / "mlruns/mlflow.db") as store:
+        runs = {run for (run,) in store.execute("select run_uuid from runs")}
+    named = {word for word in summary.replace("|", " ").split() if word in runs}
+    assert len(named) == 5  # four stages and the run they belong to; links where an MLflow server runs
 
 
 class Receiver(http.server.BaseHTTPRequestHandler):

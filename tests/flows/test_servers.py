@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -22,6 +23,7 @@ from flows.deploy import Deployment, kinds, seconds, template
 from stages.core.errors import ConfigError
 from tests.flows.test_worktrees import inside
 from tests.flows.tiny import Tiny, tiny
+from tests.project import ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -77,8 +79,21 @@ def late_run(project: Tiny, deployment: str, minutes: int) -> str:
     return str(api(project, f"/deployments/{found}/create_flow_run", scheduled)["id"])
 
 
+def forget_runs(project: Tiny, flow: str) -> None:
+    """Delete the runs of a flow, once none of them holds a slot, which would not come back."""
+    until(lambda: not {"PENDING", "RUNNING", "CANCELLING"} & {kind for kind, _ in runs(project, flow)})
+    for run in api(project, "/flow_runs/filter", {"flows": {"name": {"any_": [flow]}}}):
+        httpx.delete(f"{state(project, 'prefect')['address']}/api/flow_runs/{run['id']}", timeout=30)
+
+
 def run_state(project: Tiny, run: str) -> str:
     return str(httpx.get(f"{state(project, 'prefect')['address']}/api/flow_runs/{run}", timeout=30).json()["state"]["name"])
+
+
+def moment(project: Tiny, run: str, what: str) -> datetime:
+    """When a run began or ended."""
+    found = httpx.get(f"{state(project, 'prefect')['address']}/api/flow_runs/{run}", timeout=30).json()
+    return datetime.fromisoformat(found[what])
 
 
 def test_servers_listen_on_the_loopback_only_and_up_again_changes_nothing(up: Tiny) -> None:
@@ -111,8 +126,7 @@ def test_a_missed_tick_is_left_out_or_made_up_for_as_configured(up: Tiny) -> Non
     up.rootstock("deploy")
     missed = late_run(up, "pipeline", 90)
     until(lambda: run_state(up, missed) == "Missed")
-    for run in api(up, "/flow_runs/filter", {"flows": {"name": {"any_": ["rootstock-scheduled"]}}}):
-        httpx.delete(f"{state(up, 'prefect')['address']}/api/flow_runs/{run['id']}", timeout=30)  # a later run would do instead
+    forget_runs(up, "rootstock-scheduled")  # a later run would do instead
     params = (up.root / "params.yaml").read_text()
     (up.root / "params.yaml").write_text(params.replace("catch_up: false", "catch_up: true"))
     try:
@@ -139,6 +153,43 @@ def test_overlapping_runs_are_skipped_and_a_server_restart_in_mid_run_ends_well(
     until(lambda: run_state(up, first) in {"Completed", "Failed", "Crashed"}, 180)
     assert run_state(up, first) == "Completed"
     assert up.executions("pretrain") == before + 1
+
+
+def test_overlapping_runs_are_queued_where_the_configuration_says_so(up: Tiny) -> None:
+    params = (up.root / "params.yaml").read_text()
+    (up.root / "params.yaml").write_text(params.replace("overlap: skip", "overlap: queue"))
+    script = up.root / "pretrain.py"
+    script.write_text(script.read_text().replace("time.sleep(20)", "time.sleep(3)"))
+    try:
+        up.rootstock("deploy")
+        before = up.executions("pretrain")
+        first = late_run(up, "pipeline", 0)
+        until(lambda: up.executions("pretrain") == before + 1)
+        second = late_run(up, "pipeline", 0)
+        until(lambda: run_state(up, second) in {"Completed", "Cached", "Failed", "Cancelled"})
+        assert (run_state(up, first), run_state(up, second)) == ("Completed", "Cached")
+        ended, began = (moment(up, run, what) for run, what in ((first, "end_time"), (second, "start_time")))
+        assert ended <= began
+    finally:
+        (up.root / "params.yaml").write_text(params)
+
+
+def test_prefect_yaml_deploys_what_rootstock_deploy_does(up: Tiny) -> None:
+    shutil.copy(ROOT / "prefect.yaml", up.root)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    address = f"{state(up, 'prefect')['address']}/api"
+    done = subprocess.run(command, cwd=up.root, env=up.environment(PREFECT_API_URL=address), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {item["name"]: item for item in api(up, "/deployments/filter")}
+    when = {name: [item["schedule"]["cron"] for item in found[name]["schedules"]] for name in found}
+    assert when == {"pipeline": ["0 2 * * *"], "verification": ["0 4 * * *"], "drift": ["0 6 * * *"], "rootstock": []}
+    assert {item["work_pool_name"] for item in found.values()} == {"rootstock"}
+    assert found["pipeline"]["global_concurrency_limit"]["limit"] == 1
+    up.rootstock("deploy", "verification")
+    asked = late_run(up, "verification", 0)  # there is no champion here: the run says so
+    until(lambda: run_state(up, asked) == "Failed")
+    message = httpx.get(f"{address}/flow_runs/{asked}", timeout=30).json()["state"]["message"]
+    assert "rootstock-classifier" in message
 
 
 def test_cells_of_an_experiment_spread_over_two_workers_of_a_pool(up: Tiny) -> None:
