@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ SETTLED = 2 * 10**9
 """Nanoseconds a file must have been left alone before its cached hash is trusted (the coarsest time stamp of a file system)."""
 _BATCH = 64
 _BUFFER = 1 << 20
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,10 @@ def _hash_files(listing: Listing, rows: npt.NDArray[np.int64]) -> npt.NDArray[np
     for place, row in enumerate(rows):
         whole = hashlib.sha256()
         try:
-            with (listing.root / listing.files[row]).open("rb", buffering=0) as file:
+            descriptor = os.open(listing.root / listing.files[row], os.O_RDONLY | _AT_ONCE)
+            with os.fdopen(descriptor, "rb", buffering=0) as file:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    continue  # a pipe or a device may never end
                 while chunk := file.read(_BUFFER):
                     whole.update(chunk)
         except OSError:

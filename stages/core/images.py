@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +26,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """What is decoded; Pillow's other plug-ins (some start programs) are never reached."""
 
 Pixels = npt.NDArray[np.uint8]
+BYTES_PER_PIXEL = 16
+"""No format needs more for one pixel: a longer file is not read into memory."""
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 STORE_INTERPOLATION: Interpolation = "bicubic"
 
@@ -54,10 +58,7 @@ def decode(source: bytes | Path, channels: int, max_pixels: int) -> Pixels:
 
 def open_image(source: bytes | Path, max_pixels: int) -> Image.Image:
     """Decode to a Pillow image of mode ``L`` (grey) or ``RGB``, as the source has it, under the rules above."""
-    try:
-        content = source if isinstance(source, bytes) else source.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
+    content = source if isinstance(source, bytes) else read_file(source, BYTES_PER_PIXEL * max_pixels)
     if not content:
         raise Unreadable("empty file")
     try:
@@ -78,12 +79,31 @@ def open_image(source: bytes | Path, max_pixels: int) -> Image.Image:
         raise Unreadable(f"damaged: {text}") from None
 
 
+def read_file(path: Path | str, limit: int) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        Unreadable: it cannot be opened, is a pipe or a device (which might never end), or has over ``limit`` bytes.
+    """
+    try:
+        with _regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise Unreadable(f"{size} bytes, more than an image of ingest.max_pixels has")
+            return file.read()
+    except OSError as error:
+        raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
+
+
 def probe(source: bytes | Path | Pixels) -> tuple[int, int, int]:
     """Width, height and channels (1 grey, 3 colour) from the header alone, before rotation."""
     if isinstance(source, np.ndarray):
         return source.shape[1], source.shape[0], source.shape[2]
     try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
+        with (
+            io.BytesIO(source) if isinstance(source, bytes) else _regular(source) as file,
+            Image.open(file, formats=FORMATS) as image,
+        ):
             grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
             return image.width, image.height, 1 if grey else 3
     except Exception as error:  # as above: a damaged header may raise anything
@@ -113,6 +133,19 @@ def resize(image: Pixels, size: int, interpolation: Interpolation = STORE_INTERP
     picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
     scaled = np.asarray(picture.resize((size, size), _FILTERS[interpolation], box=(left, top, left + side, top + side)))
     return scaled[:, :, None] if channels == 1 else scaled
+
+
+def _regular(path: Path | str) -> BinaryIO:
+    """Open a file without waiting for anyone: a named pipe would wait for a writer."""
+    file = open(path, "rb", opener=_at_once)  # noqa: SIM115
+    if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        return file
+    file.close()
+    raise Unreadable("not a regular file")
+
+
+def _at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -38,9 +38,9 @@ def member_hashes(
             names.add(file.name)
             kept = _kept(file, count) if whole.any() else None
             if kept is None:
-                digests = [hashlib.sha256(image).digest() for image in read(number)]
+                digests = [hashlib.sha256(image).digest() if image else bytes(32) for image in read(number)]
                 kept = np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
-                if len(kept) != count:  # it changed while it was read: nothing is known of it
+                if len(kept) != count:  # damaged, or changed while it was read: nothing is known of it
                     kept = np.zeros((count, 32), np.uint8)
                 elif whole.any():
                     with atomic_file(file) as temporary, temporary.open("wb") as out:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.errors import DataError
+from stages.core.images import Unreadable
 from stages.core.params import Ingest
 from stages.core.sources import SPLITS, Source, archives
 from stages.ingest.entries import Entries
@@ -44,17 +45,27 @@ def entries(source: Source, ingest: Ingest) -> Entries:
 
 
 def load(handle: Place) -> bytes:
-    """The bytes of one image; empty if the row has none."""
+    """The bytes of one image; empty if the row has none.
+
+    Raises:
+        Unreadable: the part of the file that holds it is damaged or gone.
+    """
     path, group, row = handle
-    return _column(path, group)[row].as_py() or b""
+    try:
+        return _column(path, group)[row].as_py() or b""
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise Unreadable(f"damaged: row group {group} of the file ({type(error).__name__})") from None
 
 
 def _images(path: Path) -> Iterator[bytes]:
     """The bytes of every image of a file."""
-    file = pq.ParquetFile(path)
-    for group in range(file.metadata.num_row_groups):
-        for value in _bytes(file, group):
-            yield value.as_py() or b""
+    try:
+        file = pq.ParquetFile(path)
+        for group in range(file.metadata.num_row_groups):
+            for value in _bytes(file, group):
+                yield value.as_py() or b""
+    except (pa.ArrowException, OSError):
+        return  # damaged: the rows stay unknown here and get their reason when they are loaded
 
 
 @lru_cache(maxsize=1)

@@ -90,11 +90,12 @@ def plan(settings: Settings) -> tuple[list[str], list[int]]:
         for number in order[start : start + count]:
             faults[number] = fault
         start += count
-    sound = [number for number, fault in enumerate(faults) if not fault]
-    originals = [
-        int(draw.choice([one for one in sound if one < number] or [0])) if "copy" in fault else number
-        for number, fault in enumerate(faults)
-    ]
+    sound = np.array([number for number, fault in enumerate(faults) if not fault])
+    before = np.searchsorted(sound, np.arange(settings.images))
+    originals = list(range(settings.images))
+    for number, fault in enumerate(faults):
+        if "copy" in fault:
+            originals[number] = int(sound[draw.integers(before[number])]) if before[number] else 0
     return faults, originals
 
 

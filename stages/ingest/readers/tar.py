@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 from stages.core.errors import DataError
-from stages.core.images import EXTENSIONS
+from stages.core.images import EXTENSIONS, Unreadable
 from stages.core.params import Ingest
 from stages.core.sources import Source, archives, has_splits, place
 from stages.ingest.entries import Entries
@@ -19,6 +19,7 @@ from stages.ingest.readers.folder import readable
 Member = tuple[str, int, int]
 LABEL = ".cls"
 _LABEL_BYTES = 4096
+LARGEST = 1 << 30
 
 
 def entries(source: Source, ingest: Ingest) -> Entries:
@@ -39,20 +40,30 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         labels=[beside or folder for (_, _, beside, _), (_, folder) in zip(found, places, strict=True)],
         splits=[split for split, _ in places],
         handles=[handle for _, _, _, handle in found],
-        contents=member_hashes(listing, [len(part) for part in inside], lambda number: map(load, inside[number])),
+        contents=member_hashes(listing, [len(part) for part in inside], lambda number: map(_known, inside[number])),
         ignored=ignored,
     )
 
 
 def load(handle: Member) -> bytes:
-    """The bytes of one member; fewer, if the archive has shrunk or gone."""
+    """The bytes of one member; fewer, if the archive has shrunk or gone.
+
+    Raises:
+        Unreadable: it has over a gigabyte.
+    """
     path, offset, size = handle
+    if size > LARGEST:
+        raise Unreadable(f"{size} bytes, over the limit of {LARGEST} for a member of an archive")
     try:
         with Path(path).open("rb") as file:
             file.seek(offset)
             return file.read(size)
     except OSError:
         return b""
+
+
+def _known(handle: Member) -> bytes:
+    return b"" if handle[2] > LARGEST else load(handle)
 
 
 def _members(path: Path, ignored: dict[str, int]) -> tuple[list[tuple[str, Member]], dict[str, str]]:

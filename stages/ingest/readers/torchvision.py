@@ -57,8 +57,9 @@ def _parts(download: Download) -> list[str]:
     errors: list[str] = []
     found = [part for part in wanted if _is_there(download, part, errors)]
     if not found:
+        why = errors[0] if errors else "no part of it"
         raise DataError(
-            f"torchvision:{download.name} cannot be opened in {download.root} ({''.join(errors[:1]) or 'no part of it'}); download it: {download.command}"
+            f"torchvision:{download.name} cannot be opened in {download.root} ({why}); download it: {download.command}"
         )
     return found
 
