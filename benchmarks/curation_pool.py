@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +51,15 @@ def workplace(scratch: Path, name: str) -> Iterator[Path]:
         os.chdir(before)
 
 
+@cache
+def _parameters() -> Params:
+    """Read once: a run that takes half an hour is not to change on the way."""
+    return load_params(ROOT / paths.PARAMS)
+
+
 def params_with(**sections: dict[str, Any]) -> Params:
     """The project's parameters with some values changed."""
-    values = load_params(ROOT / paths.PARAMS).model_dump(by_alias=True)
+    values = _parameters().model_dump(by_alias=True)
     for section, changes in sections.items():
         values[section] |= changes
     return Params.model_validate(values)

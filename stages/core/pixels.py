@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -65,6 +66,12 @@ class PixelStore:
 
         wanted = rows.cpu().numpy() if isinstance(rows, torch.Tensor) else rows
         return torch.from_numpy(self.array(np.asarray(wanted, np.int64)))
+
+    def release(self) -> None:
+        """Give back the memory of what was read: who passes over a large store once calls this on the way."""
+        for shard in self.shards:
+            if isinstance(shard, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+                shard._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class PixelWriter:

@@ -14,6 +14,8 @@ from stages.core.progress import Progress
 from stages.curate.encoding import NamedEncoder
 
 BLOCK = 4096
+RELEASED = 16
+"""Blocks after which the pixels that were read are given back."""
 
 
 class Features:
@@ -46,7 +48,10 @@ def embed(encode: NamedEncoder) -> Features:
                     part = rows[first : first + BLOCK]
                     stored[part] = encode(store.gather(part)).numpy().astype(np.float16)
                     bar.advance(len(part))
+                    if first // BLOCK % RELEASED == RELEASED - 1:
+                        store.release()
                 stored.flush()
+            store.release()
     return Features(np.load(file, mmap_mode="r"))
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -47,3 +49,22 @@ def test_wrong_images_are_refused_and_nothing_appears(tmp_path):
     with pytest.raises(DataError, match="takes uint8"), PixelWriter(tmp_path / "p", 1, 8) as writer:
         writer.append(np.zeros((2, 1, 8, 8), np.float32))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux's account of mapped pages")
+def test_released_pixels_leave_memory_and_can_be_read_again(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (2000, 1, 32, 32), np.uint8)
+    with PixelWriter(tmp_path / "store", channels=1, size=32) as writer:
+        writer.append(images)
+    store = PixelStore.open(tmp_path / "store")
+    rows = np.arange(2000)
+
+    def held() -> int:
+        parts = Path("/proc/self/smaps").read_text().split(str(tmp_path))
+        return sum(int(part.split("Rss:")[1].split()[0]) for part in parts[1:])
+
+    assert np.array_equal(store.array(rows), images)
+    assert held() > 1500
+    store.release()
+    assert held() < 500
+    assert np.array_equal(store.array(rows), images)
