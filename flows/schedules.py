@@ -99,14 +99,17 @@ def _missed() -> State[Any] | None:
 def _later_one_is_due(due: datetime, now: datetime) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
 
     if not deployment.get_id():
         return False
     with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(
+        runs = client.read_flow_runs(  # the server refuses a sort and a limit that are not given
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=100,
             flow_run_filter=filters.FlowRunFilter(
                 deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))]),
                 expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=due, before_=now),
-            )
+            ),
         )
     return any(run.expected_start_time and run.expected_start_time > due for run in runs)

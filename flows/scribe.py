@@ -6,9 +6,12 @@ posted and comes back at once; an error of such a letter is raised by whatever i
 
 from __future__ import annotations
 
+import _thread
 import gc
 import importlib
 import os
+import select
+import signal
 import socket
 import sys
 import threading
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from stages.core.params import Promote
 
 MODULES = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.entities", "flows.ledger")
+GRACE = 10
+"""Seconds the process has to close its books after the run it kept them for is gone."""
 _STARTING = threading.Lock()
 _office: Office | None = None
 
@@ -145,17 +150,24 @@ class Desk:
         self._error: RootstockError | None = None
 
     def serve(self) -> None:
-        """Until the asker is gone; its run is closed then if it is open."""
-        while True:
-            try:
-                if not self._connection.poll(1.0):
-                    if self._ledger:
-                        self._ledger.flush()
-                    continue
-                answer, what, arguments = self._connection.recv()
-            except (EOFError, ConnectionResetError):
-                return self._abandon()
-            self._take(answer, what, arguments)
+        """Until the asker is gone, by whatever death: what it was doing is dropped then, and its run closed if it is open."""
+        threading.Thread(target=self._watch, daemon=True).start()
+        try:
+            while True:
+                if self._connection.poll(1.0):
+                    self._take(*self._connection.recv())
+                elif self._ledger:
+                    self._ledger.flush()
+        except (EOFError, ConnectionError, KeyboardInterrupt):
+            self._abandon()
+
+    def _watch(self) -> None:
+        """A long promotion must not go on after its run was killed, nor wait for a server that does not answer."""
+        line = select.poll()
+        line.register(self._connection.fileno(), select.POLLRDHUP)
+        line.poll()
+        signal.alarm(GRACE)
+        _thread.interrupt_main()
 
     def _take(self, answer: bool, what: str, arguments: tuple[Any, ...]) -> None:
         content = None
@@ -204,9 +216,11 @@ class Desk:
 def main() -> None:
     """Import what writing needs, then serve."""
     gc.set_threshold(100_000, 20, 20)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in MODULES:
         importlib.import_module(name)
     Desk(Connection(int(sys.argv[1]))).serve()
+    os._exit(0)  # taking a thousand modules down in order would take longer than anything it did
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -40,6 +41,8 @@ def test_nothing_survives_a_sigkill_and_the_next_run_completes(project: Any) -> 
     flow.kill()
     flow.wait()
     assert gone(project.root), processes(project.root)
+    with sqlite3.connect(project.root / "mlruns/mlflow.db") as store:
+        until(lambda: "RUNNING" not in {status for (status,) in store.execute("select status from runs")}, 30)
     after = project.rootstock("run")
     assert after.code == 0, after
     assert project.states(after.out)["c"] == "ran"

@@ -1,0 +1,58 @@
+"""The processes beside a run: one that forks with DVC imported, one that writes to MLflow."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import dvc, warm
+from flows.scribe import Scribe
+from stages.core.errors import ConfigError, StageFailed
+from stages.core.io import read_json
+
+
+def test_a_call_answers_from_this_directory_and_raises_what_the_function_raised(project: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(project.root)
+    assert warm.call(dvc.read_plan, (), None) == dvc.read_plan()
+    assert warm.call(dvc.read_reasons, "a") == ["never ran"]
+    with pytest.raises(ConfigError, match="there is no stage"):
+        warm.call(dvc.read_plan, (), "z")
+    with pytest.raises(StageFailed, match="FileNotFoundError"):
+        warm.call(read_json, Path("nowhere.json"))
+    with pytest.raises(StageFailed, match="ended without a word"):
+        warm.call(os._exit, 3)
+
+
+def test_a_killed_server_is_replaced(project: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(project.root)
+    before = warm._running()
+    before._process.send_signal(signal.SIGKILL)
+    before._process.wait()
+    assert warm.call(dvc.read_reasons, "a") == ["never ran"]
+    assert warm._running() is not before
+
+
+def test_books_that_cannot_be_kept_are_an_error_of_the_run(project: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    books = Scribe({})
+    for _ in range(2):  # it stays true
+        with pytest.raises(ConfigError, match="no MLflow server answers at MLFLOW_TRACKING_URI"):
+            books.flush()
+
+
+def test_a_run_that_begins_closes_one_that_was_left(project: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    left = Scribe({"who": "left"})
+    left.open("a")
+    mine = Scribe({"who": "mine"})
+    assert mine.end({}, "FINISHED").stages == {}
+    with sqlite3.connect("mlruns/mlflow.db") as store:
+        found = store.execute("select name, status from runs order by start_time").fetchall()
+    assert sorted(found) == [("a", "KILLED"), ("pipeline", "FINISHED"), ("pipeline", "KILLED")]
