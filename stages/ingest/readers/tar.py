@@ -74,17 +74,16 @@ def _members(path: Path, ignored: dict[str, int]) -> tuple[list[tuple[str, Membe
     try:
         with tarfile.open(path, "r:") as archive:
             for member in archive:
-                extension = Path(member.name).suffix.lower()
                 if member.isdir():
                     continue
+                name = member.name.removeprefix("./")  # as `tar -C folder .` writes them
+                extension = Path(name).suffix.lower()
                 if member.isreg() and extension == LABEL and member.size <= _LABEL_BYTES:
-                    labels[_stem(member.name)] = (
-                        load((str(path), member.offset_data, member.size)).decode(errors="replace").strip()
-                    )
+                    labels[_stem(name)] = load((str(path), member.offset_data, member.size)).decode(errors="replace").strip()
                 elif member.isreg() and not member.issparse() and extension in EXTENSIONS:
-                    seen[member.name] = seen.get(member.name, 0) + 1
-                    again = f"#{seen[member.name]}" if seen[member.name] > 1 else ""  # a tar may hold a name twice
-                    images.append((member.name + again, (str(path), member.offset_data, member.size)))
+                    seen[name] = seen.get(name, 0) + 1
+                    again = f"#{seen[name]}" if seen[name] > 1 else ""  # a tar may hold a name twice
+                    images.append((name + again, (str(path), member.offset_data, member.size)))
                 else:
                     kind = (extension or "(none)") if member.isreg() else "(link)"
                     ignored[kind] = ignored.get(kind, 0) + 1
