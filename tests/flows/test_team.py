@@ -39,7 +39,6 @@ def known_user() -> bool:
 
 
 pytestmark = [
-    pytest.mark.slow,
     pytest.mark.skipif(not POSTGRES, reason="PostgreSQL's initdb and pg_ctl are not on the PATH"),
     pytest.mark.skipif(not known_user(), reason=f"PostgreSQL refuses root and there is no user {USER}"),
 ]
