@@ -14,13 +14,14 @@ from stages.ingest.entries import Entries
 def entries(source: Source, ingest: Ingest) -> Entries:
     """List the images; a handle is a path."""
     listing = walk(source.path)
+    root = os.fspath(source.path)
     splits = has_splits(sorted({name.split("/", 1)[0] for name in listing.files if "/" in name}))
     places = [place(name, splits) for name in listing.files]
     return Entries(
         uris=[readable(name) for name in listing.files],
         labels=[None if label is None else readable(label) for _, label in places],
         splits=[split for split, _ in places],
-        handles=[os.fspath(source.path / name) for name in listing.files],
+        handles=[f"{root}/{name}" for name in listing.files],
         contents=content_hashes(listing),
         ignored=listing.ignored,
     )
