@@ -98,7 +98,7 @@ def _node(step: Step, kind: str) -> dict[str, Any]:
         "packages": step.tags.get("requirements.sha256", "unknown"),
     }
     machine = {key.removeprefix("machine."): text for key, text in step.tags.items() if key.startswith("machine.")}
-    where = {**machine, **{key: step.tags[key] for key in ("device", "precision", "threads", "torch") if key in step.tags}}
+    where = machine | {key: step.tags[key] for key in ("device", "precision", "threads", "torch") if key in step.tags}
     run = {"run": step.run, "identity": step.tags.get("rootstock.identity", ""), "imported": "yes" if step.imported else "no"}
     sections = [
         ("Run", {**run, **seconds}),
