@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,7 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from flows import dvc, encoders, environment, scribe, summary, warm
+from flows import dvc, encoders, environment, gpus, scribe, summary, warm
 from flows.dvc import Plan
 from flows.execution import PipelineRun, StageDied, provenance
 from flows.live import LiveView
@@ -35,7 +33,6 @@ from stages.core.params import Params, load_params
 if TYPE_CHECKING:
     from flows.promotion import Promotion
 
-GPU = "rootstock-gpu"
 SIDE_BY_SIDE = 8
 """Stages at once; those that want a GPU wait for one besides."""
 
@@ -125,7 +122,7 @@ def pipeline(to: str | None = None, force: list[str] | None = None, overrides: l
     box = _RESULT.get({})
     promoted = None
     try:
-        _limit_gpu(run.plan)
+        gpus.declare(run.plan)
         stages = _submit_stages(run)
         wait(list(stages.values()))
         promoted = _promote(run, prepared.params, list(stages.values())) if to is None and run.failure is None else None
@@ -170,7 +167,7 @@ def bring_up_to_date(run: PipelineRun, name: str) -> State[None] | None:
 
     view = LiveView(name)
     run.forget_failure(name)
-    with _gpu(run.plan.nodes[name].gpus):
+    with gpus.held(run.plan.nodes[name].gpus):
         outcome = run.bring_up_to_date(name, say, logger.info, view.see)
     if outcome.state == "ran":
         view.show(paths.reports(name))
@@ -221,41 +218,6 @@ def _facts(request: Request) -> dict[str, str]:
     if request.overrides:
         facts["rootstock.set"] = " ".join(request.overrides)
     return facts
-
-
-def _gpus() -> int:
-    """How many GPUs a run may use: those of this machine, or as many as ``CUDA_VISIBLE_DEVICES`` names."""
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return len([device for device in named.split(",") if device.strip() not in {"", "-1"}])
-    return len(list(Path("/dev").glob("nvidia[0-9]*")))
-
-
-def _limit_gpu(plan: Plan) -> None:
-    """Declare how many stages may hold a GPU at once, where there is one and a stage asks for it.
-
-    A limit that exists stays as it is: on a cluster it counts more than this machine.
-    """
-    if _gpus() and any(node.gpus for node in plan.nodes.values()):
-        from prefect.client.orchestration import get_client
-        from prefect.exceptions import ObjectNotFound
-
-        with get_client(sync_client=True) as client:
-            try:
-                client.read_global_concurrency_limit_by_name(GPU)
-            except ObjectNotFound:
-                client.upsert_global_concurrency_limit_by_name(GPU, _gpus())
-
-
-@contextmanager
-def _gpu(wanted: int) -> Iterator[None]:
-    if wanted and _gpus():
-        from prefect.concurrency.sync import concurrency
-
-        with concurrency(GPU, occupy=wanted, strict=True):
-            yield
-    else:
-        yield
 
 
 @contextmanager

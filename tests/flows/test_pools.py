@@ -10,8 +10,8 @@ import httpx
 import numpy as np
 import pytest
 
+from flows.gpus import LIMIT
 from flows.monitoring import Check, retrain
-from flows.pipeline import GPU
 from stages.core.drift import detect_drift
 from stages.core.errors import RootstockError
 from stages.core.params import load_params
@@ -43,7 +43,7 @@ def test_a_gpu_is_held_by_one_stage_at_a_time_across_runs(project: Any, server: 
         tuple(map(float, line.split())) for line in held.read_text().splitlines()
     )
     assert first_from < first_to <= then_from < then_to
-    limit = httpx.get(f"{server}/v2/concurrency_limits/{GPU}").json()
+    limit = httpx.get(f"{server}/v2/concurrency_limits/{LIMIT}").json()
     assert (limit["limit"], limit["active_slots"]) == (1, 0)
 
 
