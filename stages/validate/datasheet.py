@@ -34,7 +34,8 @@ class Complexity:
 
     def metrics(self) -> dict[str, float]:
         """For the metrics file."""
-        return {"intrinsic_dimension": self.two_nn, "label_sharpness": self.sharpness.value if self.sharpness else 0.0}
+        sharp = self.sharpness.value if self.sharpness else 0.0
+        return {"intrinsic_dimension": round(self.two_nn, 2), "label_sharpness": round(sharp, 3)}
 
 
 def datasheet(

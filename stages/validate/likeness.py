@@ -17,6 +17,7 @@ CROP = 0.95
 WORTH_CROPPING = 0.35
 """A 5 % crop of an image leaves at least this much agreement: below it no crop is tried."""
 HASH_BITS = 4
+SURE = 20
 _BANDS = 4
 _WINDOW = 8
 
@@ -62,16 +63,16 @@ def structure(images: Array) -> Array:
 
 
 def chance_limit(distances: Array, images: int) -> float:
-    """The distance that not one of ``images`` should be nearer than to another by chance, from neighbours' distances ``(n, k)``.
+    """The distance that in one data set of twenty an image is nearer than to another by chance, from distances ``(n, k)``.
 
     In data of intrinsic dimension d a neighbour ``t`` times as near as the k-th occurs with probability about
-    ``(k - 1) t ** d``; d is the maximum-likelihood estimate ("Maximum Likelihood Estimation of Intrinsic Dimension", 2004),
-    its median over images, so that the few images that do have copies do not count.
+    ``(k - 1) t ** d`` for each of the ``images``; d is the maximum-likelihood estimate ("Maximum Likelihood Estimation of
+    Intrinsic Dimension", 2004), its median over images, so that the few images that do have copies do not count.
     """
     ordered = np.sort(np.maximum(distances, 1e-6), axis=1)
     far = ordered[:, -1]
     dimension = 1 / max(float(np.median(np.log(far[:, None] / ordered[:, :-1]).mean(axis=1))), 1e-6)
-    return float(np.median(far) * (images * (ordered.shape[1] - 1)) ** (-1 / dimension))
+    return float(np.median(far) * (SURE * images * (ordered.shape[1] - 1)) ** (-1 / dimension))
 
 
 def _over_crops(one: Array, two: Array) -> Array:

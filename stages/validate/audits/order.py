@@ -1,6 +1,6 @@
-"""Do images that follow each other resemble each other? Then they are no independent draws: frames of a video, one writer after
-another, a camera that ages. Held-out figures from random splits of such data are too good.
+"""Do images that follow each other resemble each other, as the frames of a video do?
 
+Then they are no independent draws, and held-out figures from random splits of them are too good.
 After "Detecting Dataset Drift and Non-IID Sampling via k-Nearest Neighbors" (2023).
 """
 

@@ -1,5 +1,8 @@
-"""Backdoor triggers: a patch or a frequency that a few images share and no other has. 1 % of poisoned images is enough to
-plant one ("An Embarrassingly Simple Backdoor Attack on Self-supervised Learning", 2023)."""
+"""Backdoor triggers: a patch or a frequency that a few images share and no other has.
+
+One per cent of poisoned images is enough to plant one: "An Embarrassingly Simple Backdoor Attack on Self-supervised
+Learning" (2023).
+"""
 
 from __future__ import annotations
 
