@@ -38,7 +38,7 @@ def card(name: str, directory: Path, facts: Mapping[str, str], results: str, has
         **facts,
     }
     use = (
-        "Telling the classes above apart in images like those it was trained on. It gives every image one of them, also an "
+        "Telling its classes apart in images like those it was trained on. It gives every image one of them, also an "
         "image of something else; `rootstock drift` says when images stop looking like its training images."
         if config["kind"] == "classifier"
         else "Features for a linear probe, for neighbours or for fine-tuning (`rootstock suggest FOLDER` says whether it fits)."

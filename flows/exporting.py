@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,9 @@ def export(reference: str, form: str, target: Path) -> str:
     from stages.core import export as writers
 
     writers_by_form = {"onnx": writers.export_onnx, "torch": writers.export_torch, "timm": writers.export_timm}
-    writers_by_form[form](model, target)
+    with warnings.catch_warnings():  # torch's exporter warns about its own insides
+        warnings.simplefilter("ignore", FutureWarning)
+        writers_by_form[form](model, target)
     preprocess = model.preprocess
     shape = f"(N, {preprocess.channels}, {preprocess.size}, {preprocess.size})"
     gives = writers.answer_name(model) if form != "timm" else "features; load.py in it needs timm alone"

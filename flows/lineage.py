@@ -204,6 +204,7 @@ def as_dict(chain: Chain) -> dict[str, Any]:
                 "run": step.run,
                 "commit": step.tags.get("git.commit", ""),
                 "dirty": step.tags.get("git.dirty") == "true",
+                "packages": step.tags.get("requirements.sha256", ""),
                 "imported": step.imported,
                 "identity": step.tags.get(tracking.IDENTITY, ""),
                 "inputs": step.inputs,

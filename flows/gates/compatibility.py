@@ -33,10 +33,7 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
 
 def nearest_accuracy(queries: Vectors, gallery: Vectors, labels: NDArray[np.object_]) -> float:
     """How often the most similar other image has the query's label; ``(N, D)`` each, row i of both being image i."""
-    similarity = _unit(queries) @ _unit(gallery).T
-    np.fill_diagonal(similarity, -np.inf)
-    return float((labels[similarity.argmax(axis=1)] == labels).mean())
+    from stages.core.compatibility import retrieved
 
-
-def _unit(vectors: Vectors) -> Vectors:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    _, numbers = np.unique(labels.astype(str), return_inverse=True)
+    return float(retrieved(queries, gallery, numbers.astype(np.int64)).mean())

@@ -10,12 +10,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
-from inside import Inside
+from inside import Inside, answers
 
 from flows import lineage, lineage_page, versions
 from flows.environment import QUIET
@@ -114,7 +113,7 @@ def test_mlflows_page_of_the_champion_shows_its_card(registered: Any, tmp_path: 
     )
     try:
         deadline = time.monotonic() + 120
-        while not up(f"http://127.0.0.1:{port}/health"):
+        while not answers(f"http://127.0.0.1:{port}/health"):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.3)
         page = browse(f"http://127.0.0.1:{port}/#/models/rootstock-classifier/versions/1", tmp_path, patience=20000)
@@ -124,11 +123,3 @@ def test_mlflows_page_of_the_champion_shows_its_card(registered: Any, tmp_path: 
     assert "rootstock-classifier" in page and "champion" in page
     assert "accuracy on the test images" in page, "the model card is the version's description"
     assert "rootstock.promoted_by" in page
-
-
-def up(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False

@@ -18,6 +18,7 @@ from urllib.error import HTTPError
 import numpy as np
 import pandas as pd
 import pytest
+from inside import answers
 from PIL import Image
 
 from flows.environment import QUIET
@@ -51,14 +52,6 @@ def address(registered: Any) -> Iterator[str]:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         log.close()
-
-
-def answers(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(url, timeout=10) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 def ask(address: str, column: str, images: list[Any]) -> list[dict[str, Any]]:
