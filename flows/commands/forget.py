@@ -16,6 +16,6 @@ def command(
     """Exclude images from all later training and evaluation, and say which stages and models that makes stale."""
     given = [str(Path(image).resolve()) if Path(image).is_file() else image for image in images]
     enter()
-    from flows import forgetting
+    from flows.forgetting import forget, text
 
-    print(forgetting.text(forgetting.forget(given)))
+    print(text(forget(given)))
