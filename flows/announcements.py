@@ -42,7 +42,7 @@ def announce(event: str, resource: Mapping[str, str], payload: Mapping[str, Any]
 
 def deliver() -> int:
     """Send what waits to the server at ``PREFECT_API_URL``; returns how many events went. Without a server they go on waiting."""
-    if not OUTBOX.is_file() or not _server_answers():
+    if not OUTBOX.is_file() or not OUTBOX.stat().st_size or not _server_answers():
         return 0
     from prefect.context import TaskRunContext
     from prefect.events import emit_event
