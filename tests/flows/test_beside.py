@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import pytest
 from flows import dvc, warm
 from flows.scribe import Scribe
 from stages.core.errors import ConfigError, StageFailed
-from stages.core.io import read_json
 
 
 def test_a_call_answers_from_this_directory_and_raises_what_the_function_raised(project: Any, monkeypatch: Any) -> None:
@@ -22,10 +22,19 @@ def test_a_call_answers_from_this_directory_and_raises_what_the_function_raised(
     assert warm.call(dvc.read_reasons, "a") == ["never ran"]
     with pytest.raises(ConfigError, match="there is no stage"):
         warm.call(dvc.read_plan, (), "z")
-    with pytest.raises(StageFailed, match="FileNotFoundError"):
-        warm.call(read_json, Path("nowhere.json"))
+    with pytest.raises(StageFailed, match="ValueError"):
+        warm.call(int, "no number")
     with pytest.raises(StageFailed, match="ended without a word"):
         warm.call(os._exit, 3)
+
+
+def test_an_entry_that_another_stages_dvc_is_writing_is_waited_for(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    whole = "schema: '2.0'\nstages:\n  a:\n    cmd: 'true'\n"
+    lock = Path("dvc.lock")
+    lock.write_text(whole[:-2])
+    threading.Timer(0.3, lock.write_text, [whole]).start()
+    assert dvc.read_entry("a").command == "true"
 
 
 def test_a_killed_server_is_replaced(project: Any, monkeypatch: Any) -> None:
