@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 import zipfile
@@ -113,9 +114,11 @@ def main() -> None:
         parser.error(f"--case {', '.join(sorted(unknown))}: on {given.device} there are {', '.join(cases)}")
     if given.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the stages have it; for all contenders alike
     if given.serve:
         become(given.serve, cases[given.case[0]], given.folder, given.batch)
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # contenders are frozen: only this process can end them
     with tempfile.TemporaryDirectory() as directory:
         for name in given.case or cases:
             compare(name, cases[name], given, Path(directory))

@@ -22,7 +22,11 @@ class Contender:
         )
 
     def __enter__(self) -> Contender:
-        self._answer()  # built and ready
+        try:
+            self._answer()  # built and ready
+        except BaseException:
+            self._signal(signal.SIGKILL)
+            raise
         self._signal(signal.SIGSTOP)
         return self
 

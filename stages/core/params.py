@@ -40,6 +40,7 @@ class SourceEntry(Section):
 
 class Ingest(Section):
     source: str | tuple[SourceEntry, ...]
+    store: Literal["pixels", "jpeg"]
     store_size: Auto | Annotated[int, Field(ge=8, le=1024)]
     channels: Auto | Literal[1, 3]
     labelled_fraction: Share
@@ -91,6 +92,7 @@ class Pretrain(Section):
     compile: bool
     sync_batchnorm: bool
     probe_every: Positive
+    probe_share: Annotated[float, Field(gt=0, lt=1)]
     checkpoint_every: Positive
     launch: Launch
 

@@ -37,11 +37,15 @@ class PixelStore:
         """
         directory = Path(directory)
         index = read_json(directory / INDEX)
+        if index.get("kind") == "jpeg":
+            from stages.core.jpegs import JpegStore
+
+            return JpegStore.of(directory, index)
         rows, channels, size, shard_rows = index["rows"], index["channels"], index["size"], index["shard_rows"]
         shards = []
         for number, first in enumerate(range(0, rows, shard_rows)):
             shape = (min(shard_rows, rows - first), channels, size, size)
-            shards.append(_map(directory / shard_name(number), shape))
+            shards.append(map_shard(directory / shard_name(number), shape))
         return cls(shards, shard_rows, (rows, channels, size, size))
 
     def __len__(self) -> int:
@@ -49,8 +53,7 @@ class PixelStore:
 
     def array(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """The images of ``rows`` (any order, repeats allowed) as a new array ``(n, C, H, W)``."""
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
-            raise DataError(f"rows {int(rows.min())} to {int(rows.max())} asked of a pixel store that has {len(self)}")
+        self._check(rows)
         if len(self.shards) == 1:
             return np.asarray(self.shards[0][rows])
         out = np.empty((len(rows), *self.shape[1:]), np.uint8)
@@ -59,6 +62,10 @@ class PixelStore:
             here = np.flatnonzero(shard_of == number)
             out[here] = self.shards[number][rows[here] - number * self.shard_rows]
         return out
+
+    def _check(self, rows: npt.NDArray[np.int64]) -> None:
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise DataError(f"rows {int(rows.min())} to {int(rows.max())} asked of a pixel store that has {len(self)}")
 
     def gather(self, rows: npt.NDArray[np.int64] | torch.Tensor) -> torch.Tensor:
         """The images of ``rows`` as a new uint8 tensor ``(n, C, H, W)``."""
@@ -123,7 +130,7 @@ def shard_name(number: int) -> str:
     return f"{number:05}.bin"
 
 
-def _map(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
+def map_shard(path: Path, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
     expected = int(np.prod(shape))
     found = path.stat().st_size if path.is_file() else -1
     if found != expected:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.core import paths
+from stages.core.jpegs import JpegWriter
 from stages.core.params import Params
 from stages.core.pixels import PixelWriter
 from stages.core.progress import Progress
@@ -46,13 +47,14 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
     """
     contents = np.concatenate([_contents(entries) for _, entries in listed])
     kept = cache_directory(cache, store.size, store.channels, max_pixels)
-    decoded = recall(kept)
+    exact = store.kind == "pixels"  # a JPEG made from a JPEG is another picture: those are made from the sources each time
+    decoded = recall(kept) if exact else None
     known = decoded.find(contents) if decoded else np.full(len(contents), -1, np.int64)
     tasks = _tasks(listed, known < 0, store, max_pixels)
     workers = min(processors(), int((known < 0).sum()) // WORTH_A_WORKER)
     facts: list[Chunk] = []
     with (
-        PixelWriter(directory, store.channels, store.size) as writer,
+        (PixelWriter if exact else JpegWriter)(directory, store.channels, store.size) as writer,
         Progress("ingest", len(known), "images") as bar,
     ):
         for chunk in merge(known, decoded, ordered_map(decode_chunk, tasks, workers, _rescue), BLOCK):
@@ -62,7 +64,7 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
     whole = join(facts)
     frame = pd.DataFrame({"id": whole.ids, "phash": whole.hashes, "reason": whole.reasons}, dtype=object)
     frame[["width", "height", "channels"]] = whole.shapes
-    if contents.any():
+    if exact and contents.any():
         keep(kept, directory, frame, contents)
     return frame
 

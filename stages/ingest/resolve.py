@@ -18,16 +18,17 @@ SAMPLE = 512
 
 @dataclass(frozen=True)
 class Store:
-    """Side and channels of the pixel store."""
+    """Side and channels of the pixel store, and what it holds: ``pixels`` or ``jpeg``."""
 
     size: int
     channels: int
+    kind: str = "pixels"
 
 
 def resolve_store(ingest: Ingest, listed: list[tuple[Source, Entries]]) -> Store:
     """Fill in ``auto``: the digits want 16 pixels, files the usual size nearest to their median shorter side; grey stays grey."""
     if ingest.store_size != "auto" and ingest.channels != "auto":
-        return Store(ingest.store_size, ingest.channels)
+        return Store(ingest.store_size, ingest.channels, ingest.store)
     sides, channels = [], {1}
     for source, entries in listed:
         if source.kind == "digits":
@@ -42,7 +43,7 @@ def resolve_store(ingest: Ingest, listed: list[tuple[Source, Entries]]) -> Store
             sides.append(_usual(min(width, height)))
             channels.add(depth)
     size = ingest.store_size if ingest.store_size != "auto" else median_low(sides or SIZES[:1])
-    return Store(size, ingest.channels if ingest.channels != "auto" else max(channels))
+    return Store(size, ingest.channels if ingest.channels != "auto" else max(channels), ingest.store)
 
 
 def _sample(handles: Any) -> list[Any]:

@@ -51,7 +51,9 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
     numbers = metrics(runs["pretrained"], runs.get("control"), raw)
     write_metrics(paths.metrics("pretrain"), numbers)
     for label, trained in runs.items():
-        track.metrics({f"{label}.{name}": value for name, value in time_shares(trained).items()})
+        shares = time_shares(trained)
+        track.metrics({f"{label}.{name}": value for name, value in shares.items()})
+        print(f"{label}: probes took {shares['share.probe']:.1%} of the time")
         trained.resume.clear()
         found = trained.metrics
         print(f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe {found['rankme']:.1f}")

@@ -16,7 +16,7 @@ from stages.core.errors import ConfigError
 from stages.core.params import explain
 from stages.core.random import generator
 from stages.core.views.engine import Views
-from stages.core.views.plan import ViewPlan
+from stages.core.views.plan import ViewPlan, two_views
 
 METHODS = "stages.pretrain.methods"
 Losses = dict[str, Tensor]
@@ -60,6 +60,21 @@ class Method(nn.Module):
 
     def after_step(self, progress: float) -> None:
         """What follows an update: moving averages, queues. ``progress`` runs from 0 to 1."""
+
+
+class Projected(Method):
+    """An objective on a projector's output for two views; its settings say ``projector``, the widths after the features'."""
+
+    views = two_views()
+
+    def __init__(self, backbone: Backbone, settings: Any, images: int, seed: int) -> None:
+        super().__init__(backbone, settings, images, seed)
+        self.projector = mlp((backbone.num_features, *settings.projector), seed, "projector")
+
+    def embeddings(self, views: Views) -> tuple[Tensor, Tensor]:
+        """``(N, D)`` of each view; both go through in one pass, so that batch norm sees them together."""
+        first, second = self.projector(self.features(views.images)).chunk(2)
+        return first, second
 
 
 def _with_spread(module: Method, _: object, losses: Losses) -> Losses:

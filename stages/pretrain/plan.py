@@ -7,6 +7,7 @@ import math
 from stages.core.errors import ConfigError
 from stages.core.params import Pretrain
 from stages.core.training.loop import Recipe
+from stages.core.views.plan import ViewPlan
 
 LARGEST_BATCH, SMALLEST_BATCH = 512, 16
 BATCHES_PER_EPOCH = 8
@@ -43,8 +44,26 @@ def learning_rate(params: Pretrain, batch: int) -> float:
     return float(f"{RATES[params.optimizer] * (math.sqrt(scale) if params.optimizer == 'adamw' else scale):.3g}")
 
 
-def recipe(params: Pretrain, seed: int, batch: int, steps_per_epoch: int, label: str) -> Recipe:
-    """Everything the loop needs."""
+def probe_cost(probed: int, views: ViewPlan) -> float:
+    """What one probe costs, in images trained on. A count and not a timing, so that when to probe never depends on the machine.
+
+    An image of a probe is one forward pass in fp32; an image trained on is three passes (backward is two) for each view, which
+    bf16 makes up to twice as fast.
+    """
+    return 2 * probed / (3 * (views.whole + views.local * views.local_size**2))
+
+
+def probe_epochs(params: Pretrain, images_per_epoch: int, cost: float) -> int:
+    """Epochs between probes: as asked for, or more where they would take over ``probe_share`` of the work."""
+    share = params.probe_share
+    affordable = math.ceil(cost * (1 - share) / share / images_per_epoch)
+    if affordable > params.probe_every:
+        print(f"probes come every {affordable} epochs, not every {params.probe_every}, to take at most {share:.0%} of the work")
+    return min(max(params.probe_every, affordable), params.epochs)
+
+
+def recipe(params: Pretrain, seed: int, batch: int, steps_per_epoch: int, label: str, cost: float) -> Recipe:
+    """Everything the loop needs; ``cost`` is that of a probe (:func:`probe_cost`)."""
     steps = params.epochs * steps_per_epoch
     return Recipe(
         stage=label,
@@ -60,6 +79,6 @@ def recipe(params: Pretrain, seed: int, batch: int, steps_per_epoch: int, label:
         accumulate=params.accumulate,
         checkpoint_every=params.checkpoint_every,
         log_every=max(1, min(steps_per_epoch, steps // 20)),
-        probe_every=min(params.probe_every, params.epochs) * steps_per_epoch,
+        probe_every=probe_epochs(params, batch * steps_per_epoch, cost) * steps_per_epoch,
         compile=params.compile,
     )

@@ -44,6 +44,11 @@ class Probe:
             store.gather(bank), manifest.labels(bank), store.gather(queries), manifest.labels(queries), store.gather(sample)
         )
 
+    @property
+    def images(self) -> int:
+        """How many images one look encodes."""
+        return len(self.bank) + len(self.queries) + len(self.sample)
+
     def of_backbone(self, backbone: Backbone, preprocess: Preprocess) -> Callable[[], dict[str, float]]:
         """The probe as the loop calls it."""
         encoder = Encoder(backbone, preprocess, {})

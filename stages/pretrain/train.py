@@ -21,7 +21,7 @@ from stages.core.training.loop import History, fit
 from stages.core.views.engine import ViewEngine
 from stages.core.views.policy import Policy
 from stages.pretrain.method import check_settings, method_class
-from stages.pretrain.plan import batch_size, recipe
+from stages.pretrain.plan import batch_size, probe_cost, recipe
 from stages.pretrain.probe import Probe
 
 COLLAPSED = 0.1
@@ -82,7 +82,9 @@ def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params,
         distributed.synchronised(module)
     engine = ViewEngine(data.policy, kind.views, data.preprocess)
     batches = ViewBatches(Pixels(data.store, data.rows), engine, size, params.seed, data.ids)
-    plan = recipe(own, params.seed, batches.size, batches.steps_per_epoch, label)
+    probe = Probe.of(data.manifest, data.store, params.seed)
+    cost = probe_cost(probe.images, kind.views)
+    plan = recipe(own, params.seed, batches.size, batches.steps_per_epoch, label, cost)
     resolved = {
         **asdict(plan),
         "batch_size": size,
@@ -92,8 +94,7 @@ def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params,
     }
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
-    probe = Probe.of(data.manifest, data.store, params.seed).of_backbone(backbone, data.preprocess)
-    history = fit(module, batches, plan, resume, track, probe)
+    history = fit(module, batches, plan, resume, track, probe.of_backbone(backbone, data.preprocess))
     config = {key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")}
     config |= {"paper": kind.paper, "epochs": own.epochs, "seed": params.seed, "images": len(data.rows)}
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)

@@ -112,3 +112,14 @@ def test_of_an_archive_that_grew_only_the_new_members_are_decoded(counted, tmp_p
     shutil.rmtree(paths.POOL)
     assert run() == grown
     assert len(list(paths.CACHE.glob("members-*/*.npy"))) == 3
+
+
+def test_a_store_of_jpegs_is_made_from_the_sources_each_time_and_the_manifest_stays(counted, tmp_path):
+    source = class_folders(tmp_path / "in", per_class=15)
+    manifest = str(paths.POOL_MANIFEST)
+    exact = ingest(source)
+    lossy = ingest(source, store="jpeg")
+    assert ingest(source, store="jpeg") == lossy
+    assert lossy[manifest] == exact[manifest]
+    assert str(paths.POOL_PIXELS / "00000.jpgs") in lossy
+    assert ingest(source) == exact

@@ -1,7 +1,7 @@
-"""Small pretraining runs that a test may kill: ``python -m tests.pretrain.pretraining DIRECTORY:SEED:KILL_AT…``.
+"""Small pretraining runs that a test may kill: ``python -m tests.pretrain.pretraining DIRECTORY:SEED:KILL_AT:THREADS…``.
 
 Each runs in a process of its own, forked before anything is computed (loading torch fifteen times would take longer than the
-runs). Killed means SIGKILL sent to itself while the given step is computed; 0 lets it finish and write ``out.json``.
+runs). While step KILL_AT is computed it sends itself SIGKILL, at −KILL_AT SIGTERM; 0 lets it finish and write ``out.json``.
 """
 
 from __future__ import annotations
@@ -47,33 +47,36 @@ POLICY = Policy(
 
 def quick(seed: int = 0, **changes: object) -> Params:
     """Nine steps, a checkpoint after every second, two probes."""
-    settings = {"pretrain__epochs": 3, "pretrain__batch_size": 32, "pretrain__checkpoint_every": 2, "pretrain__probe_every": 2}
+    settings: dict[str, float] = {"pretrain__epochs": 3, "pretrain__batch_size": 32, "pretrain__checkpoint_every": 2}
+    settings |= {"pretrain__probe_every": 2, "pretrain__probe_share": 0.9}
     params = small_params(**{"pretrain__backbone": "test_efficientnet", **settings, **changes})
     return params.model_copy(update={"seed": seed})
 
 
 def small_data(count: int = 160) -> Data:
-    """Digits: 96 to train on."""
+    """Digits: three fifths of them to train on."""
     manifest, pixels = small_manifest(count)
     store = Store(pixels)
     return Data(manifest, store, manifest.pretraining_rows(), POLICY, Preprocess.from_pixels(store, manifest.pretraining_rows()))
 
 
-def run(params: Params, method: str = "simclr") -> Trained:
+def run(params: Params, method: str = "simclr", data: Data | None = None) -> Trained:
     """Pretrain in the working directory."""
     compute.deterministic()
     with Tracker("pretrain") as track:
-        return pretrain(method, {}, small_data(), params, track, "pretrained")
+        return pretrain(method, {}, data or small_data(), params, track, "pretrained")
 
 
-def _killing_at(step: int) -> type[SimCLR]:
+def killing_at(step: int) -> type[SimCLR]:
+    """An objective whose process dies while a step is computed."""
+
     class Killing(SimCLR):
         seen = 0
 
         def forward(self, views: Views) -> dict[str, Tensor]:
             Killing.seen += 1
-            if Killing.seen == step:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if Killing.seen == abs(step):
+                os.kill(os.getpid(), signal.SIGKILL if step > 0 else signal.SIGTERM)
             return super().forward(views)
 
     return Killing
@@ -82,18 +85,22 @@ def _killing_at(step: int) -> type[SimCLR]:
 def one(seed: int, kill_at: int) -> None:
     """A run in the working directory."""
     if kill_at:
-        train.method_class = lambda name: _killing_at(kill_at)  # type: ignore[assignment]
-    trained = run(quick(seed))
+        train.method_class = lambda name: killing_at(kill_at)  # type: ignore[assignment]
+    tell(run(quick(seed, pretrain__batch_size=16), data=small_data(80)))
+
+
+def tell(trained: Trained) -> None:
+    """``out.json`` in the working directory: weights, rows and metrics."""
     weights = {name: tensor.numpy().tobytes().hex() for name, tensor in trained.backbone.state_dict().items()}
     write_json("out.json", {"weights": weights, "rows": trained.history.rows, "metrics": trained.metrics})
 
 
 def main() -> None:
-    torch.set_num_threads(1)
     for job in sys.argv[1:]:
-        directory, seed, kill_at = job.rsplit(":", 2)
+        directory, seed, kill_at, threads = job.rsplit(":", 3)
         child = os.fork()
         if child == 0:
+            torch.set_num_threads(int(threads))
             os.chdir(directory)
             one(int(seed), int(kill_at))
             sys.stdout.flush()

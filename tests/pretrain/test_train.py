@@ -1,5 +1,6 @@
 import pathlib
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,13 @@ from safetensors.torch import load_file
 
 from stages.core import registry
 from stages.core.errors import ConfigError, StageFailed
+from stages.core.jpegs import JpegWriter
+from stages.core.pixels import PixelStore
 from stages.core.training import batches
 from stages.pretrain import train
 from stages.pretrain.method import METHODS, method_class
 from stages.pretrain.methods.simclr import SimCLR
-from tests.pretrain.pretraining import quick, run
+from tests.pretrain.pretraining import quick, run, small_data
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +64,22 @@ def test_it_does_not_matter_whether_the_store_is_in_memory_or_mapped(monkeypatch
     assert torch.equal(weights(held), weights(mapped))
 
 
+def test_nor_how_many_threads_decode_a_store_of_jpegs_or_whether_it_is_read_ahead(monkeypatch):
+    data = small_data()
+    with JpegWriter("jpegs", 1, 16, 50 * 256) as writer:
+        writer.append(data.store.pixels.numpy())
+    found = []
+    for workers, in_memory in ((1, 1 << 30), (1, 0), (3, 0)):
+        store = PixelStore.open("jpegs")
+        store.workers = workers
+        monkeypatch.setattr(batches.Pixels.__init__, "__defaults__", (in_memory,))
+        trained = run(quick(pretrain__epochs=2, pretrain__accumulate=2), data=replace(data, store=store))
+        trained.resume.clear()
+        found.append(weights(trained))
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_accumulating_an_average_over_samples_gives_the_same_step():
     whole = run(quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1), "instance")
     whole.resume.clear()
@@ -94,6 +113,17 @@ def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_g
     assert 1 <= len(kept) <= 2
     for tensors in map(load_file, kept):
         assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if tensor.is_floating_point())
+
+
+@pytest.mark.slow  # half a minute of compiling
+def test_compiled_it_learns_the_same_within_rounding():
+    settings = {"pretrain__precision": "fp32", "pretrain__backbone": "test_vit", "pretrain__epochs": 1}
+    plain = run(quick(**settings))
+    plain.resume.clear()
+    compiled = run(quick(**settings, pretrain__compile=True))
+    assert compiled.history.rows[0]["loss"] == pytest.approx(plain.history.rows[0]["loss"], abs=1e-3)
+    assert list(compiled.backbone.state_dict()) == list(plain.backbone.state_dict())
+    torch.testing.assert_close(weights(compiled), weights(plain), atol=2e-3, rtol=0)
 
 
 def test_a_wrong_method_or_setting_is_one_line():

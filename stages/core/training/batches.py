@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -41,7 +43,11 @@ class Pixels:
         """Images ``(n, C, H, W)`` uint8 at positions ``index`` ``(n,)`` among the rows."""
         if self.held is not None:
             return self.held.index_select(0, index.to(self.device))
-        return self.store.gather(self.rows[index.numpy()]).to(self.device, non_blocking=True)
+        return self.gather(index).to(self.device, non_blocking=True)
+
+    def gather(self, index: Tensor) -> Tensor:
+        """The same from the store, on the CPU."""
+        return self.store.gather(self.rows[index.numpy()])
 
 
 class Order:
@@ -51,15 +57,35 @@ class Order:
         self.count, self.seed = count, seed
         self.batch_size = min(batch_size, count)
         self.steps_per_epoch = max(1, count // self.batch_size)
-        self._epoch, self._permutation = -1, torch.empty(0, dtype=torch.long)
+        self._permutation = lru_cache(maxsize=2)(self._shuffled)  # the next step may be of the next epoch
 
     def __call__(self, step: int) -> Tensor:
         """Positions ``(batch_size,)`` int64 of the global batch of ``step``."""
         epoch, number = divmod(step, self.steps_per_epoch)
-        if epoch != self._epoch:
-            self._permutation = torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
-            self._epoch = epoch
-        return self._permutation[number * self.batch_size : (number + 1) * self.batch_size]
+        return self._permutation(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def _shuffled(self, epoch: int) -> Tensor:
+        return torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
+
+
+class Ahead:
+    """While the device computes a step, a thread reads the images of the next; what is read never depends on it."""
+
+    def __init__(self, pixels: Pixels) -> None:
+        self.pixels = pixels
+        self._thread = ThreadPoolExecutor(1, "images") if pixels.held is None else None
+        self._coming: dict[tuple[int, int | None], Future[Tensor]] = {}
+
+    def __call__(self, order: Order, step: int, rows: slice) -> Tensor:
+        """Images ``(n, C, H, W)`` uint8 on the device: some rows of the global batch of ``step``."""
+        if self._thread is None:
+            return self.pixels(order(step)[rows])
+        self._coming = {key: future for key, future in self._coming.items() if key[0] >= step}
+        coming = self._coming.pop((step, rows.start), None)
+        images = coming.result() if coming else self.pixels.gather(order(step)[rows])
+        following = order(step + 1)[rows]
+        self._coming[step + 1, rows.start] = self._thread.submit(self.pixels.gather, following)
+        return images.to(self.pixels.device, non_blocking=True)
 
 
 class ViewBatches:
@@ -69,6 +95,7 @@ class ViewBatches:
         self.pixels, self.engine, self.seed, self.image_ids = pixels, engine, seed, ids
         self.order = Order(len(pixels), batch_size, seed)
         self.size, self.steps_per_epoch = self.order.batch_size, self.order.steps_per_epoch
+        self.ahead = Ahead(pixels)
         self._step, self._draws = -1, Draws()
 
     def __call__(self, step: int, rows: slice) -> Views:
@@ -77,7 +104,7 @@ class ViewBatches:
             self._draws = self.engine.sample(self.size, generator(self.seed, "views", step))
             self._step = step
         index = self.order(step)[rows]
-        images = self.pixels(index)
+        images = self.ahead(self.order, step, rows)
         return self.engine.apply(images, part(self._draws, rows), index.to(images.device))
 
     def ids(self, step: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from stages.core.compute import device
 
@@ -20,7 +22,12 @@ def process_group() -> Iterator[None]:
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
-    dist.init_process_group("nccl" if device().type == "cuda" else "gloo")
+    store, number, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
+    if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
+        # torchrun on one machine keeps its store when it starts workers anew: addresses of the dead are still in it.
+        attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
+        store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
+    dist.init_process_group("nccl" if device().type == "cuda" else "gloo", store=store, rank=number, world_size=size)
     try:
         yield
     finally:
@@ -41,6 +48,14 @@ def barrier() -> None:
     """Wait for the others."""
     if world() > 1:
         dist.barrier()
+
+
+def replicated(module: nn.Module) -> nn.Module:
+    """The same weights in every process, gradients averaged; batch statistics stay each process's own."""
+    known = inspect.signature(DistributedDataParallel.__init__).parameters
+    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed in torch 2.13
+    settings: dict[str, Any] = {buffers: False}
+    return DistributedDataParallel(module, **settings)
 
 
 def anywhere(here: bool) -> bool:

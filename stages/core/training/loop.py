@@ -89,6 +89,7 @@ class _Run:
     def __init__(
         self, module: nn.Module, batches: Batches, recipe: Recipe, resume: Resume, track: Tracker, probe: Probe | None
     ) -> None:
+        compute.keep_memory()
         self.recipe, self.batches, self.resume, self.track, self.probe = recipe, batches, resume, track, probe
         self.module = cast(nn.Module, module.to(compute.device(), memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.module.train()
@@ -119,7 +120,7 @@ class _Run:
     def _runner(self) -> nn.Module:
         runner: nn.Module = self.module
         if distributed.world() > 1:
-            runner = DistributedDataParallel(runner, broadcast_buffers=False)
+            runner = distributed.replicated(runner)
         return cast(nn.Module, torch.compile(runner)) if self.recipe.compile else runner
 
     def _step(self, step: int) -> None:

@@ -1,0 +1,110 @@
+"""What one more image costs each stage in time, memory and storage: ``python benchmarks/unit_costs.py``.
+
+The stages run, one process each, on two samples of a zip of JPEGs; the difference between the two runs, divided by the difference
+in images, is the unit cost, so what starting costs is not in it. Then the same for 1 M, 100 M and 1 B images, by multiplication.
+Training is per image and epoch. Processor time is of all threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT.parent / "shared" / "data"
+STAGES = ("ingest", "validate", "curate", "augment", "pretrain", "distill", "finetune", "evaluate")
+CHANGES = {
+    "ingest": {"source": "folder:images", "labelled_fraction": 0.25},
+    "pretrain": {"epochs": 1, "control": None},
+    "distill": {"epochs": 1},
+    "finetune": {"steps": 10},
+    "evaluate": {"labels_per_class": [1], "draws": 1, "finetune_draws": 1, "bootstrap": 100},
+}
+WRITTEN = ("data", "models", "metrics", "reports")
+SCALES = {"1 M": 1e6, "100 M": 1e8, "1 B": 1e9}
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Processor seconds, peak memory and bytes on disk of a stage."""
+
+    seconds: float
+    memory: float
+    written: float
+
+
+def extract(archive: Path, images: int, directory: Path) -> None:
+    """Evenly spread JPEGs of a zip with its class folders, as ``images/``."""
+    with zipfile.ZipFile(archive) as opened:
+        names = [name for name in opened.namelist() if "/test/" not in name and name.lower().endswith((".jpg", ".jpeg"))]
+        for name in names[:: len(names) // images][:images]:
+            file = directory / "images" / Path(name).parent.name / Path(name).name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(opened.read(name))
+
+
+def measure(archive: Path, images: int) -> dict[str, Cost]:
+    """Run every stage on so many images."""
+    costs = {}
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        extract(archive, images, directory)
+        params = yaml.safe_load((ROOT / "params.yaml").read_text())
+        for section, values in CHANGES.items():
+            params[section].update(values)
+        (directory / "params.yaml").write_text(yaml.safe_dump(params))
+        for stage in STAGES:
+            before = stored(directory)
+            costs[stage] = run(stage, directory, before)
+            print(f"{images} images, {stage}: {costs[stage].seconds:.1f} s", file=sys.stderr, flush=True)
+    return costs
+
+
+def run(stage: str, directory: Path, before: int) -> Cost:
+    """One stage in a process of its own; memory is that of its largest process."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"stages.{stage}"], cwd=directory, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+        _, status, used = os.wait4(process.pid, 0)
+    if os.waitstatus_to_exitcode(status):
+        sys.exit(f"{stage} failed: {(directory / 'log').read_text().strip().splitlines()[-1]}")
+    return Cost(used.ru_utime + used.ru_stime, used.ru_maxrss * 1024.0, stored(directory) - before)
+
+
+def stored(directory: Path) -> int:
+    """Bytes of everything the stages hand over."""
+    return sum(file.stat().st_size for part in WRITTEN for file in (directory / part).rglob("*") if file.is_file())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--archive", type=Path, default=DATA / "tiny-imagenet-40.zip")
+    parser.add_argument("--images", type=int, nargs=2, default=(1500, 4500))
+    given = parser.parse_args()
+    small, large = (measure(given.archive, images) for images in given.images)
+    more = given.images[1] - given.images[0]
+    scales = "".join(f"{f'{name} images':>28}" for name in SCALES)
+    print(f"{'stage':<10}{'ms/image':>10}{'kB memory':>11}{'kB written':>12}{scales}")
+    for stage in STAGES:
+        one = [(getattr(large[stage], part) - getattr(small[stage], part)) / more for part in ("seconds", "memory", "written")]
+        seconds, memory, written = (max(0.0, value) for value in one)
+        told = "".join(
+            f"{f'{seconds * n / 3600:,.1f} h, {memory * n / 1e9:,.0f} GB, {written * n / 1e9:,.1f} GB':>28}"
+            for n in SCALES.values()
+        )
+        print(f"{stage:<10}{seconds * 1e3:10.2f}{memory / 1e3:11.2f}{written / 1e3:12.2f}{told}")
+    print("hours are of one processor, then memory, then storage; training: an epoch")
+
+
+if __name__ == "__main__":
+    main()

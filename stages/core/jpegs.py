@@ -1,0 +1,157 @@
+"""The other pixel store: the same images as JPEG, a tenth of the room, decoded by several threads when they are asked for.
+
+Lossy, so a store is written once from decoded images and never from another store. Which threads decode what changes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from stages.core.errors import DataError
+from stages.core.io import atomic_directory, write_json
+from stages.core.pixels import INDEX, PixelStore, map_shard
+
+OFFSETS = "offsets.npy"
+QUALITY = 95
+SHARD_BYTES = 256 << 20
+TOGETHER = 16
+"""Images a thread decodes at a time."""
+
+
+class JpegStore(PixelStore):
+    """Read-only uint8 images ``(N, C, H, W)``, decoded as they are gathered.
+
+    Attributes:
+        workers: threads that decode.
+    """
+
+    def __init__(
+        self,
+        shards: list[npt.NDArray[np.uint8]],
+        shard_rows: int,
+        shape: tuple[int, int, int, int],
+        offsets: npt.NDArray[np.int64],
+        directory: Path,
+    ) -> None:
+        super().__init__(shards, shard_rows, shape)
+        self.offsets, self.directory = offsets, directory
+        self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+    @classmethod
+    def of(cls, directory: Path, index: dict[str, Any]) -> JpegStore:
+        """Map the shards that ``index`` describes.
+
+        Raises:
+            DataError: the offsets or a shard are missing or have the wrong length.
+        """
+        rows, channels, size, shard_rows = index["rows"], index["channels"], index["size"], index["shard_rows"]
+        try:
+            ends = np.load(directory / OFFSETS, allow_pickle=False)
+        except (OSError, ValueError):
+            ends = np.empty(0, np.int64)
+        if len(ends) != rows:
+            raise DataError(f"{directory / OFFSETS} does not say where {rows:,} images lie: run ingest again")
+        offsets = np.concatenate([[0], ends]).astype(np.int64)
+        shards = []
+        for number, first in enumerate(range(0, rows, shard_rows)):
+            last = min(first + shard_rows, rows)
+            shards.append(map_shard(directory / shard_name(number), (int(offsets[last] - offsets[first]),)))
+        return cls(shards, shard_rows, (rows, channels, size, size), offsets, directory)
+
+    def array(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+        """The images of ``rows`` (any order, repeats allowed) as a new array ``(n, C, H, W)``."""
+        self._check(rows)
+        out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+
+        def some(first: int) -> None:
+            for place in range(first, min(first + TOGETHER, len(rows))):
+                out[place] = self._image(int(rows[place]))
+
+        starts = range(0, len(rows), TOGETHER)
+        if self.workers > 1 and len(starts) > 1:
+            with ThreadPoolExecutor(self.workers) as pool:
+                list(pool.map(some, starts))
+        else:
+            for start in starts:
+                some(start)
+        return out
+
+    def _image(self, row: int) -> npt.NDArray[np.uint8]:
+        number = row // self.shard_rows
+        begin = self.offsets[number * self.shard_rows]
+        content = self.shards[number][self.offsets[row] - begin : self.offsets[row + 1] - begin].tobytes()
+        try:
+            with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+                pixels = np.asarray(image)
+        except (OSError, ValueError) as error:
+            raise DataError(f"{self.directory / shard_name(number)}: the image of row {row} is damaged ({error})") from None
+        channels, height, width = self.shape[1:]
+        found = pixels.reshape(pixels.shape[0], pixels.shape[1], -1)
+        if found.shape != (height, width, channels):
+            raise DataError(f"{self.directory / shard_name(number)}: row {row} is {found.shape}, not {(height, width, channels)}")
+        return found.transpose(2, 0, 1)
+
+
+class JpegWriter:
+    """As :class:`~stages.core.pixels.PixelWriter`: all of it appears at the end."""
+
+    def __init__(self, directory: Path | str, channels: int, size: int, shard_bytes: int = SHARD_BYTES) -> None:
+        self.channels, self.size = channels, size
+        self.shard_rows = max(1, shard_bytes // (channels * size * size))
+        self.ends: list[int] = []
+        self._at = 0
+        self._whole = atomic_directory(Path(directory))
+        self._file: Any = None
+
+    def __enter__(self) -> JpegWriter:
+        self._temporary = self._whole.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._file is not None:
+            self._file.close()
+        if kind is None:
+            np.save(self._temporary / OFFSETS, np.asarray(self.ends, np.int64), allow_pickle=False)
+            fields = {"rows": len(self.ends), "channels": self.channels, "size": self.size, "shard_rows": self.shard_rows}
+            write_json(self._temporary / INDEX, {"format": 1, "kind": "jpeg", "quality": QUALITY, **fields})
+        self._whole.__exit__(kind, error, trace)
+
+    def append(self, images: npt.NDArray[np.uint8]) -> None:
+        """Add ``(n, C, H, W)`` uint8 images after those already there."""
+        if images.dtype != np.uint8 or images.shape[1:] != (self.channels, self.size, self.size):
+            wanted = (self.channels, self.size, self.size)
+            raise DataError(f"the store takes uint8 images {wanted}, not {images.dtype} {images.shape[1:]}")
+        for image in images:
+            if len(self.ends) % self.shard_rows == 0:
+                self._next_shard()
+            content = encode(image)
+            self._file.write(content)
+            self._at += len(content)
+            self.ends.append(self._at)
+
+    def _next_shard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+        self._file = (self._temporary / shard_name(len(self.ends) // self.shard_rows)).open("wb")
+
+
+def encode(image: npt.NDArray[np.uint8]) -> bytes:
+    """JPEG of ``(C, H, W)``, colours not subsampled."""
+    buffer = io.BytesIO()
+    picture = Image.fromarray(image[0] if len(image) == 1 else np.ascontiguousarray(image.transpose(1, 2, 0)))
+    picture.save(buffer, "JPEG", quality=QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def shard_name(number: int) -> str:
+    """``00000.jpgs`` and so on: JPEG files end to end."""
+    return f"{number:05}.jpgs"
