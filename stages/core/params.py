@@ -177,6 +177,7 @@ def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Calla
     text = _read(path)
     _mapping(text, path)
     editor = YAML()
+    editor.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
     editor.preserve_quotes = True
     editor.width = 4096
     editor.indent(mapping=2, sequence=4, offset=2)
