@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.curation_pool import extracted, ingest, unlabelled, workplace
+from stages.augment.resolve import resolve
+from stages.core import paths
+from stages.core.backbones import create_backbone
+from stages.core.classifier import LabelledBatches, train, with_head
+from stages.core.io import write_json
 from stages.core.manifest import Manifest
+from stages.core.model import save_model
 from stages.core.pixels import PixelStore
+from stages.core.preprocess import Preprocess
 from stages.core.random import numpy_generator
+from stages.core.training.loop import Recipe
+from stages.core.views.light import light
 from stages.curate.operators import balance as operator
 from stages.curate.operators import budget
 from stages.curate.state import Curation
 
 SEEDS = 5
+TAUGHT = "registry:taught@400"
 
 
 def balance(scratch: Path) -> None:
@@ -25,6 +36,9 @@ def balance(scratch: Path) -> None:
         sizes = dict(zip("0123456789", np.geomspace(170, 2, 10).round().astype(int), strict=True))
         for encoder in ("pixels", "scattering", "self"):
             _compare("digits", manifest, store, truth, sizes, 60, encoder)
+        _teach(manifest, store, truth, _drawn(truth, sizes))
+        for clusters in ("auto", (60, 15)):
+            _compare("digits", manifest, store, truth, sizes, 60, TAUGHT, operator.Settings(clusters=clusters))
     cifar = extracted("cifar10", scratch)
     with workplace(scratch, "balance-kinds"):
         source = [
@@ -44,27 +58,54 @@ def balance(scratch: Path) -> None:
             _compare("cifar10", manifest, store, truth, sizes, 500, encoder)
 
 
-def _compare(
-    name: str, manifest: Manifest, store: PixelStore, truth: np.ndarray, sizes: dict[str, int], wanted: int, encoder: str
-) -> None:
+def _drawn(truth: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
+    """A mask of the imbalanced pool."""
     lot = numpy_generator(0, "imbalance")
-    keep = np.zeros(len(manifest), bool)
+    keep = np.zeros(len(truth), bool)
     for label, size in sizes.items():
         keep[lot.permutation(np.flatnonzero(truth == label))[:size]] = True
+    return keep
+
+
+def _teach(manifest: Manifest, store: PixelStore, truth: np.ndarray, pool: np.ndarray) -> None:
+    """An encoder that knows the classes, laid out as a registered one: 200 steps on 400 labelled digits outside the pool."""
+    others = np.sort(numpy_generator(0, "others").permutation(np.flatnonzero(~pool))[:400])
+    channels, side = store.shape[1], store.shape[-1]
+    preprocess = Preprocess.from_pixels(store, others)
+    network = with_head(create_backbone("test_resnet", channels, side, seed=0), 10)
+    ops = light(resolve("auto", channels, side))
+    batches = LabelledBatches(store.gather(others), truth[others].astype(np.int64), ops, preprocess, 64, 0)
+    train(network, batches, Recipe("balance: teach", 0, 200, 0.002, 0.05), frozen_norm=False, resume=None, track=None)
+    save_model("taught", network.backbone, {"method": "benchmark"}, preprocess)
+    digest = hashlib.sha256(Path("taught/weights.safetensors").read_bytes()).hexdigest()
+    write_json(paths.ENCODER, {"encoder": TAUGHT, "digest": digest, "folder": "taught"})
+
+
+def _compare(
+    name: str,
+    manifest: Manifest,
+    store: PixelStore,
+    truth: np.ndarray,
+    sizes: dict[str, int],
+    wanted: int,
+    encoder: str,
+    settings: operator.Settings = operator.Settings(),  # noqa: B008 (frozen)
+) -> None:
+    keep = _drawn(truth, sizes)
     pool = unlabelled(manifest, keep)
     told = []
-    for way, apply in (("balance", operator), ("random", budget)):
+    for way, apply, own in (("balance", operator, settings), ("random", budget, budget.Settings())):
         found = []
         for seed in range(SEEDS):
             curation = Curation(pool, store, encoder, wanted, seed=0)  # one encoder, several draws
             curation.seed = seed
-            apply.apply(curation, apply.Settings())
+            apply.apply(curation, own)
             found.append(entropy(truth[curation.keep], len(sizes)))
         told.append(f"{way} {np.mean(found):.3f} ({min(found):.3f} to {max(found):.3f})")
     best = entropy(np.repeat(list(sizes), _most_even(list(sizes.values()), wanted)), len(sizes))
     print(
-        f"balance: {name}, {keep.sum():,} images, {wanted} drawn by {encoder}: class entropy {', '.join(told)}; "
-        f"{best:.3f} is possible",
+        f"balance: {name}, {keep.sum():,} images, {wanted} drawn by {encoder}, clusters {settings.clusters}: "
+        f"class entropy {', '.join(told)}; {best:.3f} is possible",
         flush=True,
     )
 

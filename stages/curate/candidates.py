@@ -30,12 +30,10 @@ def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[n
         return scaled
 
     centroids = kmeans.fit(unit, rows, max(1, len(rows) // PER_LIST), seed)
-    lists = np.concatenate(
-        [
-            kmeans.nearest_lists(unit(rows[first : first + kmeans.BLOCK]), centroids, LISTS).numpy()
-            for first in range(0, len(rows), kmeans.BLOCK)
-        ]
-    )
+    lists = np.empty((len(rows), min(LISTS, len(centroids))), np.int32)
+    for first in range(0, len(rows), kmeans.BLOCK):
+        here = slice(first, first + kmeans.BLOCK)
+        lists[here] = kmeans.nearest_lists(unit(rows[here]), centroids, LISTS).numpy()
     best = np.full((len(rows), count), -1, np.float32)
     found = np.full((len(rows), count), -1, np.int32)
     for number in range(len(centroids)):

@@ -29,7 +29,7 @@ def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
     draw = numpy_generator(seed, "kmeans", clusters, len(rows))
     clusters = min(clusters, len(rows))
     sample = rows[np.sort(draw.permutation(len(rows))[: clusters * POINTS_PER_CLUSTER])]
-    points = fetch(sample)
+    points = _gathered(fetch, sample)
     centroids = spread(points[torch.from_numpy(draw.permutation(len(points))[: seeds(clusters)])], clusters, draw)
     before: Tensor | None = None
     for _ in range(ITERATIONS):
@@ -39,6 +39,16 @@ def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
         before = nearest
         centroids = _means(points, nearest, distance, centroids)
     return centroids
+
+
+def _gathered(fetch: Fetch, rows: Rows) -> Tensor:
+    """What ``fetch`` gives for all rows; in blocks, as it may need several times the memory of its answer."""
+    first = fetch(rows[:BLOCK])
+    points = first.new_empty(len(rows), first.shape[1])
+    points[:BLOCK] = first
+    for start in range(BLOCK, len(rows), BLOCK):
+        points[start : start + BLOCK] = fetch(rows[start : start + BLOCK])
+    return points
 
 
 def seeds(clusters: int) -> int:
