@@ -29,6 +29,7 @@ def main(params: Params, track: Tracker) -> None:
     track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
 
     facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS)
+    listed = [(source, entries.decoded()) for source, entries in listed]
     manifest = Manifest(complete_manifest(listed, facts, params))
     manifest.write(paths.POOL_MANIFEST)
 

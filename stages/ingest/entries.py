@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,10 @@ class Entries:
     contents: npt.NDArray[np.uint8] | None = None  # (N, 32): sha256 of the bytes of each file, where that is known cheaply
     groups: list[str | None] = field(default_factory=list)  # domain, camera, patient …; empty: none is known
     ignored: dict[str, int] = field(default_factory=dict)  # extension → files that are no images
+
+    def decoded(self) -> Entries:
+        """The same without what only decoding needs: of a million images that is a tenth of all memory."""
+        return replace(self, handles=(), contents=None)
 
     def __len__(self) -> int:
         return len(self.uris)
