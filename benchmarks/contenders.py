@@ -151,7 +151,6 @@ class Bare:
         from stages.pretrain.method import mlp
 
         compute.deterministic()
-        compute.keep_memory()
         where, layout = compute.device(), torch.channels_last
         backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
         network = torch.nn.Sequential(backbone, mlp((backbone.num_features, *PROJECTOR), 0))

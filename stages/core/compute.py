@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,8 +10,6 @@ from typing import Literal
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
-"""Numbers of glibc's malloc.h."""
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -64,17 +61,6 @@ def deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
-
-
-def keep_memory() -> None:
-    """Have glibc keep what is freed for the next step: a step's large tensors were given back to the kernel and fetched anew
-    each time, page by page, which took up to a tenth of a step. Elsewhere (other C libraries) it does nothing."""
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return
-    mallopt(_M_MMAP_MAX, 0)
-    mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def describe(precision: str = "auto") -> dict[str, str]:

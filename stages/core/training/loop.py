@@ -89,7 +89,6 @@ class _Run:
     def __init__(
         self, module: nn.Module, batches: Batches, recipe: Recipe, resume: Resume, track: Tracker, probe: Probe | None
     ) -> None:
-        compute.keep_memory()
         self.recipe, self.batches, self.resume, self.track, self.probe = recipe, batches, resume, track, probe
         self.module = cast(nn.Module, module.to(compute.device(), memory_format=torch.channels_last))  # type: ignore[call-overload]
         self.module.train()
