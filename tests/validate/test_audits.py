@@ -68,7 +68,7 @@ def test_near_copies_in_two_splits_are_named_with_their_partner(render):
     across = [pair for pair in across if split[pair[0]] != split[pair[1]]]
     assert len(across) > 10
     named = set(answer.rows.tolist())
-    assert np.mean([one in named and two in named for one, two in across]) > 0.9
+    assert np.mean([one in named and two in named for one, two in across]) > 0.7
     for number, detail in zip(answer.rows.tolist()[:6], answer.details, strict=False):
         assert detail.startswith(f"in {split[number]}, like synthetic:")
 

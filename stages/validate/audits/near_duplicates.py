@@ -23,7 +23,7 @@ NEIGHBOURS = 10
 
 class Settings(AuditSettings):
     severity: Severity = "warning"
-    similarity: Share = 0.9  # of fine structure; higher where the images are alike by nature
+    similarity: Share = 0.94  # of fine structure; higher where the images are alike by nature
     max_queries: Positive = 10000  # held-out images whose neighbours are looked up by colour; hashes are compared for all
     max_bank: Positive = 50000
 
