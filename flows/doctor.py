@@ -15,8 +15,11 @@ from pathlib import Path
 OK, WARN, FAIL = "ok", "warn", "fail"
 SETUP = "make setup installs the locked pair again"
 LOWEST_SPACE = 5 * 2**30
-RANGES = {"fastapi": ((0, 139), (0, 155)), "sqlalchemy": ((2, 0), (2, 1))}
-WHY = {"fastapi": "newer breaks Prefect's server at import", "sqlalchemy": "2.1 silently stops Prefect's scheduler"}
+RANGES = {"fastapi": ((0, 139), (0, 151)), "sqlalchemy": ((2, 0), (2, 1))}
+WHY = {
+    "fastapi": "from 0.151 on Prefect's server refuses `prefect deploy`, from 0.155 on it does not start",
+    "sqlalchemy": "2.1 silently stops Prefect's scheduler",
+}
 PROBE = """
 import json, torch
 facts = {"torch": torch.__version__, "cuda": torch.version.cuda, "gpus": torch.cuda.device_count()}

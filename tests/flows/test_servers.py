@@ -15,7 +15,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import fastapi
 import httpx
 import pytest
 
@@ -185,10 +184,6 @@ def test_overlapping_runs_are_queued_where_the_configuration_says_so(up: Tiny) -
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    tuple(map(int, fastapi.__version__.split(".")[:2])) >= (0, 151),
-    reason="prefect deploy sends nulls that its own server refuses with fastapi 0.151 and newer",
-)
 def test_prefect_yaml_deploys_what_rootstock_deploy_does(up: Tiny) -> None:
     shutil.copy(ROOT / "prefect.yaml", up.root)
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
