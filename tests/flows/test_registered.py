@@ -118,31 +118,3 @@ def test_an_alias_moves_only_to_a_better_one_on_the_same_images(registered: Any,
         back = Standing("pretrained", Path("models/pretrained"), holder.digest, holder.stage_run, 1, {FROZEN_BEST: 0.1})
         assert encoder_aliases.point(store, FROZEN_BEST, holder, back, said.append).number == holder.number
         assert "was chosen on other validation images" in said[1]
-
-
-def test_a_dry_run_writes_nothing_and_then_promote_does(registered: Any, tmp_path: Path) -> None:
-    """No version, tag, alias or event; the gates say what they will say."""
-    root = tmp_path / "copy"
-    shutil.copytree(registered.root, root, symlinks=True)
-    project = type(registered)(root)
-    with Inside(root):
-        store = Store.open()
-        store.client.delete_registered_model(CLASSIFIER)
-        encoders = {version.number: (version.tags, version.aliases) for version in versions.every(store, ENCODER)}
-        runs = len(store.client.search_runs([store.experiment], max_results=5000))
-    outbox = root / ".rootstock/outbox.jsonl"
-    outbox.unlink(missing_ok=True)
-    dry = project.rootstock("promote", "--dry-run", "--approve", "Ada", environment={"PREFECT_API_URL": ""})
-    assert dry.code == 0 and "the classifier of the workspace would become champion" in dry.out, dry
-    assert "pass lineage      7 runs, " in dry.out
-    with Inside(root):
-        assert CLASSIFIER not in [model.name for model in store.client.search_registered_models()]
-        assert {version.number: (version.tags, version.aliases) for version in versions.every(store, ENCODER)} == encoders
-        assert len(store.client.search_runs([store.experiment], max_results=5000)) == runs
-    assert not outbox.exists()
-    done = project.rootstock("promote", "--why", "it is the first", environment={"PREFECT_API_URL": ""})
-    assert done.code == 0 and "version 1 is champion" in done.out, done
-    with Inside(root):
-        assert versions.resolve(store, f"{CLASSIFIER}@{CHAMPION}").tags["rootstock.promoted_why"] == "it is the first"
-    (waiting,) = outbox.read_text().splitlines()
-    assert json.loads(waiting)["payload"]["kind"] == "promotion"
