@@ -16,7 +16,9 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from stages.core.errors import RootstockError, StageFailed
@@ -148,18 +150,26 @@ class Desk:
         self._connection = connection
         self._ledger: Ledger | None = None
         self._error: RootstockError | None = None
+        self._leaving = False
 
     def serve(self) -> None:
         """Until the asker is gone, by whatever death: what it was doing is dropped then, and its run closed if it is open."""
-        threading.Thread(target=self._watch, daemon=True).start()
-        try:
-            while True:
-                if self._connection.poll(1.0):
-                    self._take(*self._connection.recv())
-                elif self._ledger:
-                    self._ledger.flush()
-        except (EOFError, ConnectionError, KeyboardInterrupt):
-            self._abandon()
+        signal.signal(signal.SIGINT, self._interrupt)
+        with suppress(KeyboardInterrupt):  # it may come anywhere: before the first word, or when the end was noticed already
+            try:
+                threading.Thread(target=self._watch, daemon=True).start()
+                while True:
+                    if self._connection.poll(1.0):
+                        self._take(*self._connection.recv())
+                    elif self._ledger:
+                        self._ledger.flush()
+            except (EOFError, ConnectionError, KeyboardInterrupt):
+                self._leaving = True
+                self._abandon()
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        if not self._leaving:
+            raise KeyboardInterrupt
 
     def _watch(self) -> None:
         """A long promotion must not go on after its run was killed, nor wait for a server that does not answer."""
@@ -216,7 +226,6 @@ class Desk:
 def main() -> None:
     """Import what writing needs, then serve."""
     gc.set_threshold(100_000, 20, 20)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in MODULES:
         importlib.import_module(name)
     Desk(Connection(int(sys.argv[1]))).serve()

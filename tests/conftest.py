@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +28,14 @@ LONGEST_FIRST = (
     "test_wrong_input.py",
 )
 """Two workers take file after file: what takes minutes must not come last. The first makes the run the third compares with."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _same_search_path() -> Iterator[None]:
+    """A model that is loaded puts its own copy of the code first; what a later file imports or starts must not find it there."""
+    before = list(sys.path)
+    yield
+    sys.path[:] = before
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
