@@ -6,7 +6,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 PROJECTOR = (512, 128)
 ENDLESS = 1000
@@ -21,7 +21,7 @@ class Case:
 
     backbone: str
     size: int
-    stem: str
+    stem: Literal["small", "standard"]
     archive: str
     targets: dict[str, float]
     steps: int
@@ -56,7 +56,7 @@ class Ours:
         self.pixels = np.stack(decoded).transpose(0, 3, 1, 2)
         rows = np.arange(len(decoded))
         preprocess = Preprocess.from_pixels(self, rows)
-        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)
         self.module = SimCLR(backbone, SimCLR.Settings(projector=PROJECTOR), len(rows), 0)
         engine = ViewEngine(policy(), SimCLR.views, preprocess)
         self.batches = ViewBatches(Pixels(self, rows), engine, batch, 0, [str(row) for row in rows])
@@ -121,7 +121,7 @@ class Lightly:
         rows = [number % len(data) for number in range(batch * ENDLESS)]
         loader = torch.utils.data.DataLoader(torch.utils.data.Subset(data, rows), batch, num_workers=2, drop_last=True)
         self.batches = iter(loader)
-        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)
         self.network = torch.nn.Sequential(backbone, SimCLRProjectionHead(backbone.num_features, *PROJECTOR)).train()
         self.criterion = NTXentLoss()
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.06)
@@ -152,7 +152,7 @@ class Bare:
 
         compute.deterministic()
         where, layout = compute.device(), torch.channels_last
-        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)  # type: ignore[arg-type]
+        backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)
         network = torch.nn.Sequential(backbone, mlp((backbone.num_features, *PROJECTOR), 0))
         self.network = network.to(where, memory_format=layout).train()  # type: ignore[call-overload]
         self.images = torch.zeros(2 * batch, 3, case.size, case.size, device=where).contiguous(memory_format=layout)

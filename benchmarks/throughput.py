@@ -24,7 +24,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,7 +34,8 @@ from benchmarks.ratios import report  # noqa: E402
 from benchmarks.turns import Contender, serve  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
-SMALL, STANDARD = "small", "standard"
+SMALL: Literal["small"] = "small"
+STANDARD: Literal["standard"] = "standard"
 
 CASES = {
     "resnet18-32": Case(
