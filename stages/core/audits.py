@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import ValidationError
-
-from stages.core import paths, registry
-from stages.core.errors import ConfigError
-from stages.core.params import Section, Validate, explain
+from stages.core import named
+from stages.core.named import Named
+from stages.core.params import Section, Validate
 
 AUDITS = "stages.validate.audits"
+KEY = "validate.audits"
 Severity = Literal["critical", "warning", "info"]
 
 
@@ -23,41 +19,11 @@ class AuditSettings(Section):
     severity: Severity
 
 
-@dataclass(frozen=True)
-class Audit:
-    """One audit of the list: the module with its ``audit`` and its own checked settings."""
-
-    name: str
-    module: ModuleType
-    settings: AuditSettings
-
-
-def parse_audits(validate: Validate) -> list[Audit]:
-    """Every audit with its settings.
-
-    Raises:
-        ConfigError: an audit or setting that does not exist, in one line with the nearest name.
-    """
-    return [_parse(number, entry) for number, entry in enumerate(validate.audits)]
+def parse_audits(validate: Validate) -> list[Named]:
+    """Every audit (a module with ``audit``) with its settings; refusals as in :func:`named.parse`."""
+    return named.parse(validate.audits, AUDITS, KEY)
 
 
 def check_audits(validate: Validate) -> None:
     """Refuse what :func:`parse_audits` would, loading only audits that were given settings."""
-    for number, entry in enumerate(validate.audits):
-        if isinstance(entry, str):
-            registry.check(AUDITS, entry, key=f"validate.audits[{number}]")
-        else:
-            _parse(number, entry)
-
-
-def _parse(number: int, entry: str | Mapping[str, Mapping[str, Any] | None]) -> Audit:
-    key = f"validate.audits[{number}]"
-    if not isinstance(entry, str) and len(entry) != 1:
-        raise ConfigError(f"{paths.PARAMS}: {key}: one audit per entry, found {', '.join(entry) or 'none'}")
-    name, given = (entry, None) if isinstance(entry, str) else next(iter(entry.items()))
-    registry.check(AUDITS, name, key=key)
-    module = registry.load(AUDITS, name)
-    try:
-        return Audit(name, module, module.Settings.model_validate(dict(given or {})))
-    except ValidationError as error:
-        raise ConfigError(explain(error, f"{paths.PARAMS}: {key}.{name}", module.Settings)) from None
+    named.check(validate.audits, AUDITS, KEY)
