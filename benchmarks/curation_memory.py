@@ -43,7 +43,7 @@ def memory(scratch: Path) -> None:
 
 
 def _set(steps: str) -> None:
-    from stages.core.params import override
+    from flows.overrides import override
 
     override(["curate.budget=0.5", f"curate.steps={steps}"])
 

@@ -18,9 +18,9 @@ import pandas as pd
 
 from flows import versions
 from flows.environment import enter
+from flows.overrides import override
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER
-from stages.core.params import override
 from tests.flows.registry_store import answers, chain, classifier, version
 
 VERSIONS, RUNS = 50, 500

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from flows import audit, database, dvc, versions
 from flows.audit import Sighting
 from flows.dvc import Plan
+from flows.overrides import override
 from flows.planning import dry_plan
 from flows.tracking import Store
 from stages.core import paths
-from stages.core.params import load_params, override
+from stages.core.params import load_params
 
 FORGOTTEN = "rootstock.trained_on_forgotten"
 """Tag of a version: ids of forgotten images it was trained on."""

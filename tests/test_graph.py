@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ from tests.project import ROOT
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PACKAGES = [name for name in STAGES if (ROOT / "stages" / name).is_dir()]
 TOOLS = {"prefect", "dvc", "mlflow", "great_expectations"}
+BARE = {
+    *sys.stdlib_module_names,
+    *("stages", "torch", "torchvision", "timm", "safetensors", "pydantic", "sklearn", "pandas", "pyarrow"),
+    *("numpy", "scipy", "PIL", "yaml", "threadpoolctl"),  # what those bring
+}
+"""What a machine that only trains has installed."""
 SKIPPED = {".venv", ".git", ".dvc", "mlruns", ".prefect", ".rootstock", "data", "models", "reports", "metrics"}
 
 
@@ -78,6 +85,12 @@ def test_core_imports_no_stage_no_flow_and_no_tool() -> None:
             top, _, rest = imported.partition(".")
             assert top not in {*TOOLS, "flows"}, f"{module} imports {imported}"
             assert top != "stages" or rest.partition(".")[0] in {"core", ""}, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("name", ["pretrain", "distill", "finetune"])
+def test_training_needs_no_more_than_a_bare_gpu_machine_has(name: str) -> None:
+    for module in import_closure(sorted((ROOT / "stages" / name).rglob("*.py")), ROOT):
+        assert {found.partition(".")[0] for found in imports(module)} <= BARE, module
 
 
 def test_flows_import_no_stage_and_load_no_torch_by_themselves() -> None:

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from flows.cli import app
-from stages.core.params import override
+from flows.overrides import override
 from tests.project import QUICK, ROOT, Project, checkout
 
 GUIDE = (ROOT / "docs/guide.md").read_text()

@@ -18,7 +18,8 @@ def enter(assignments: list[str] | None = None, stages: list[str] | None = None,
     """
     from flows import database, dvc, environment
     from flows.checks import check_choices
-    from stages.core.params import load_params, override
+    from flows.overrides import override
+    from stages.core.params import load_params
 
     root = environment.enter(environment.find_root())
     if stages:

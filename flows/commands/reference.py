@@ -14,8 +14,8 @@ def command(
 ) -> None:
     """Keep what the data look like now, in git, as the reference of the drift audit (validate.reference)."""
     root = enter()
+    from flows.overrides import override
     from flows.reference import keep
-    from stages.core.params import override
 
     if clear:
         override(["validate.reference=null"])

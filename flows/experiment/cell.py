@@ -19,11 +19,12 @@ from flows.experiment.board import Board, CellResult
 from flows.experiment.spec import Spec
 from flows.factors import Cell
 from flows.ledger import Ledger
+from flows.overrides import override
 from flows.tracking import Store, flatten, numbers
 from stages.core import paths
 from stages.core.errors import ConfigError, RootstockError
 from stages.core.io import canonical_json, read_json
-from stages.core.params import load_params, override
+from stages.core.params import load_params
 
 LOCKS = paths.STATE / "locks"
 PREDICTIONS = paths.reports("evaluate") / "predictions.parquet"

@@ -13,10 +13,11 @@ from typing import Any
 from flows import dvc, encoders, run_cache, worktrees
 from flows.checks import check_choices
 from flows.factors import WORKDIR, Cell, Factor, factorial, factors_of, sobol
+from flows.overrides import override
 from stages.core import paths, sources
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.io import canonical_json, read_json, write_json
-from stages.core.params import load_params, override
+from stages.core.params import load_params
 
 EXPERIMENTS = paths.STATE / "experiments"
 

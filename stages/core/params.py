@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from io import StringIO
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ruamel.yaml import YAML
 
 from stages.core import paths
 from stages.core.errors import ConfigError
-from stages.core.io import write_text
 from stages.core.registry import nearest
 
 Auto = Literal["auto"]
@@ -166,32 +163,15 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     Raises:
         ConfigError: one line naming the key, what was given, what is allowed and the nearest valid name.
     """
-    return check_params(_mapping(_read(path), path), path)
+    return check_params(parse_sections(read_params(path), path), path)
 
 
-def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Callable[[Params], None] | None = None) -> Params:
-    """Apply ``key.path=value`` (values in YAML) to the file, keeping its comments; a refused value changes nothing.
-
-    ``check`` may refuse what types cannot (a folder that does not exist) by raising.
-    """
-    text = _read(path)
-    _mapping(text, path)
-    editor = YAML()
-    editor.representer.add_representer(type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null"))
-    editor.preserve_quotes = True
-    editor.width = 4096
-    editor.indent(mapping=2, sequence=4, offset=2)
-    document = editor.load(text)
-    for assignment in assignments:
-        _assign(document, assignment)
-    edited = StringIO()
-    editor.dump(document, edited)
-    params = check_params(_mapping(edited.getvalue(), path), path)
-    if check is not None:
-        check(params)
-    if edited.getvalue() != text:
-        write_text(path, edited.getvalue())
-    return params
+def read_params(path: Path = paths.PARAMS) -> str:
+    """The file's text."""
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        raise ConfigError(f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not one)") from None
 
 
 def check_params(values: Mapping[str, Any], path: Path = paths.PARAMS) -> Params:
@@ -237,14 +217,8 @@ def _section(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     return model
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text()
-    except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not one)") from None
-
-
-def _mapping(text: str, path: Path) -> Mapping[str, Any]:
+def parse_sections(text: str, path: Path = paths.PARAMS) -> Mapping[str, Any]:
+    """The file's text as a mapping, not yet checked."""
     try:
         values = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
@@ -253,25 +227,3 @@ def _mapping(text: str, path: Path) -> Mapping[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: expected sections such as 'ingest:', found {type(values).__name__}")
     return values
-
-
-def _assign(document: Any, assignment: str) -> None:
-    key, sign, raw = assignment.partition("=")
-    if not sign or not key.strip():
-        raise ConfigError(f"--set {assignment}: expected key=value, for example --set pretrain.epochs=50")
-    try:
-        value = yaml.safe_load(raw)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {assignment}: the value is not valid YAML") from None
-    *sections, last = key.strip().split(".")
-    for depth, name in enumerate(sections):
-        if not isinstance(document, Mapping) or name not in document:
-            allowed = list(document) if isinstance(document, Mapping) else []
-            where = ".".join(sections[: depth + 1])
-            raise ConfigError(
-                f"--set {assignment}: {where} does not exist; {nearest(name, allowed)}there is {', '.join(allowed)}"
-            )
-        document = document[name]
-    if not isinstance(document, dict):
-        raise ConfigError(f"--set {assignment}: {'.'.join(sections)} is one value, not a section")
-    document[last] = value

@@ -12,8 +12,8 @@ import yaml
 
 from flows import environment, run_cache, worktrees
 from flows.dvc import read_plan
+from flows.overrides import override
 from stages.core.errors import ConfigError
-from stages.core.params import override
 from tests.flows.tiny import Tiny, tiny
 
 
