@@ -19,6 +19,8 @@ QUICK = (
     "distill.epochs=2",
     "finetune.steps=20",
     "evaluate.labels_per_class=[1]",
+    "evaluate.draws=2",
+    "evaluate.finetune_draws=1",
     "evaluate.bootstrap=200",
 )
 """The whole pipeline on the real digits, small enough for a test."""
