@@ -18,6 +18,7 @@ from stages.core.manifest import Manifest
 from stages.core.params import Params, load_params
 from stages.core.pixels import PixelStore
 from stages.core.progress import Progress
+from stages.core.sources import sources
 from stages.ingest.collect import complete_manifest, decode_images, list_sources
 from stages.ingest.resolve import Store
 from stages.validate.audit import Pool
@@ -39,7 +40,7 @@ def pool_of(switches: str, seed: int, folder: Path, root: Params) -> Pool:
     values = root.model_dump(by_alias=True)
     values["ingest"] |= {"source": f"synthetic:images=600,seed={seed},{switches}", "labelled_fraction": 1}
     params = Params.model_validate(values)
-    listed = list_sources(params)
+    listed = list_sources(sources(params.ingest), params)
     facts = decode_images(listed, Store(32, 3), params.ingest.max_pixels, folder / "pixels", folder / "cache")
     return Pool(Manifest(complete_manifest(listed, facts, params)), PixelStore.open(folder / "pixels"), seed)
 

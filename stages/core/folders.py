@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,9 +24,13 @@ from stages.core.progress import Progress
 
 SETTLED = 2 * 10**9
 """Nanoseconds a file must have been left alone before its cached hash is trusted (the coarsest time stamp of a file system)."""
-_BATCH = 64
-_BUFFER = 1 << 20
-_AT_ONCE = getattr(os, "O_NONBLOCK", 0)
+_BATCH = 256
+_BUFFER = 1 << 18
+_READERS = 8
+_PATIENCE = 4
+"""One thread reads until it has spent this many times longer than it computed: then the disk is what is waited for."""
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_ENCODING, _ERRORS = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
 
 
 @dataclass(frozen=True)
@@ -39,9 +44,9 @@ class Listing:
 
     def digest(self, hashes: npt.NDArray[np.uint8]) -> str:
         """One hash of all names and contents; ``hashes`` is ``(N, 32)``."""
-        whole = hashlib.sha256()
-        for name, content in zip(self.files, hashes, strict=True):
-            whole.update(os.fsencode(name) + b"\0" + content.tobytes())
+        whole, contents = hashlib.sha256(), hashes.tobytes()
+        for row, name in enumerate(raw_names(self.files)):
+            whole.update(name + b"\0" + contents[32 * row : 32 * row + 32])
         whole.update(repr(sorted(self.ignored.items())).encode())
         return whole.hexdigest()
 
@@ -51,17 +56,23 @@ def walk(root: Path, extensions: frozenset[str] = EXTENSIONS) -> Listing:
 
     Links are followed, but never back into a folder being listed; hidden files are skipped.
     """
-    found: list[tuple[str, tuple[int, int, int, int]]] = []
+    names: list[str] = []
+    stats: list[int] = []
     ignored: dict[str, int] = {}
     for prefix, entry in _files(root):
         if _is_image(entry, extensions):
-            found.append((prefix + entry.name, _status(entry)))
+            names.append(prefix + entry.name)
+            stats.extend(_status(entry))
         else:
             extension = _extension(entry.name) or "(none)"
             ignored[extension] = ignored.get(extension, 0) + 1
-    found.sort()
-    stats = np.array([status for _, status in found], np.int64).reshape(-1, 4)
-    return Listing(root, [name for name, _ in found], stats, dict(sorted(ignored.items())))
+    order = sorted(range(len(names)), key=names.__getitem__)
+    return Listing(
+        root,
+        [names[row] for row in order],
+        np.array(stats, np.int64).reshape(-1, 4)[order],
+        dict(sorted(ignored.items())),
+    )
 
 
 def has_image(root: Path) -> bool:
@@ -81,19 +92,21 @@ def content_hashes(listing: Listing, cache: Path = paths.CACHE) -> npt.NDArray[n
         return hashes
     began = time.time_ns()
     batches = [todo[first : first + _BATCH] for first in range(0, len(todo), _BATCH)]
-    with (
-        Progress(f"reading {listing.root}", len(todo), "files") as bar,
-        ThreadPoolExecutor(min(8, len(batches))) as readers,
-    ):
-        for rows, found in zip(batches, readers.map(lambda rows: _hash_files(listing, rows), batches), strict=True):
+    with Progress(f"reading {listing.root}", len(todo), "files") as bar:
+        for rows, found in zip(batches, _in_turn(listing, batches), strict=True):
             hashes[rows] = found
             bar.advance(len(rows))
     stats = listing.stats.copy()
     stats[stats[:, 1:3].max(axis=1) > began - SETTLED, 1] = -1  # too fresh: a later write could leave the same time stamp
-    names = b"\0".join(os.fsencode(name) for name in listing.files)
+    names = b"\0".join(raw_names(listing.files))
     with atomic_file(file) as temporary, temporary.open("wb") as out:
         np.savez(out, names=np.frombuffer(names, np.uint8), stats=stats, hashes=hashes)
     return hashes
+
+
+def raw_names(names: Iterable[str]) -> Iterator[bytes]:
+    """``os.fsencode`` of many names."""
+    return (name.encode(_ENCODING, _ERRORS) for name in names)
 
 
 def _remembered(file: Path, listing: Listing) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
@@ -101,13 +114,16 @@ def _remembered(file: Path, listing: Listing) -> tuple[npt.NDArray[np.uint8], np
     known = np.zeros(len(listing.files), bool)
     try:
         with np.load(file, allow_pickle=False) as saved:
-            names, stats, before = saved["names"].tobytes().split(b"\0"), saved["stats"], saved["hashes"]
+            names, stats, before = saved["names"].tobytes(), saved["stats"], saved["hashes"]
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         return hashes, known  # no cache yet, or one that a crash left unusable: hash again
-    if not len(names) == len(stats) == len(before):
+    if not names.count(b"\0") + 1 == len(stats) == len(before):
         return hashes, known
-    place = {name: row for row, name in enumerate(names)}
-    then = np.array([place.get(os.fsencode(name), -1) for name in listing.files], np.int64)
+    if len(stats) == len(listing.files) and names == b"\0".join(raw_names(listing.files)):
+        then = np.arange(len(stats))
+    else:
+        place = {name: row for row, name in enumerate(names.split(b"\0"))}
+        then = np.array([place.get(name, -1) for name in raw_names(listing.files)], np.int64)
     seen = np.flatnonzero(then >= 0)
     same = (stats[then[seen]] == listing.stats[seen]).all(axis=1)
     rows = seen[same]
@@ -115,21 +131,40 @@ def _remembered(file: Path, listing: Listing) -> tuple[npt.NDArray[np.uint8], np
     return hashes, known
 
 
+def _in_turn(listing: Listing, batches: list[npt.NDArray[np.int64]]) -> Iterator[npt.NDArray[np.uint8]]:
+    """The hashes of every batch. Files that are in memory already are read fastest by one thread, others by several."""
+    waited = 0.0
+    for number, rows in enumerate(batches):
+        began, worked = time.perf_counter(), time.thread_time()
+        yield _hash_files(listing, rows)
+        waited += time.perf_counter() - began - _PATIENCE * (time.thread_time() - worked)
+        if waited > 0 and number + 1 < len(batches):
+            with ThreadPoolExecutor(_READERS) as readers:
+                yield from readers.map(lambda rows: _hash_files(listing, rows), batches[number + 1 :])
+            return
+
+
 def _hash_files(listing: Listing, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    out = np.zeros((len(rows), 32), np.uint8)
-    for place, row in enumerate(rows):
-        whole = hashlib.sha256()
+    root, digests = os.fspath(listing.root), []
+    for row in rows.tolist():
         try:
-            descriptor = os.open(listing.root / listing.files[row], os.O_RDONLY | _AT_ONCE)
-            with os.fdopen(descriptor, "rb", buffering=0) as file:
-                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                    continue  # a pipe or a device may never end
-                while chunk := file.read(_BUFFER):
-                    whole.update(chunk)
+            digests.append(_hash_file(f"{root}/{listing.files[row]}"))
         except OSError:
-            continue  # vanished or forbidden: the zeros say so, ingest names the reason
-        out[place] = np.frombuffer(whole.digest(), np.uint8)
-    return out
+            digests.append(bytes(32))  # vanished or forbidden: the zeros say so, ingest names the reason
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(-1, 32)
+
+
+def _hash_file(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return bytes(32)  # a pipe or a device may never end
+        whole = hashlib.sha256()
+        while chunk := os.read(descriptor, _BUFFER):
+            whole.update(chunk)
+        return whole.digest()
+    finally:
+        os.close(descriptor)
 
 
 def _files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:

@@ -19,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from stages.core.turbo import plain_jpeg
+
 EXTENSIONS = frozenset(
     {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"}
 )
@@ -37,6 +39,7 @@ _FILTERS = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+_AT_ONCE = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
 _ROTATION = 0x0112
 _EXIF = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif", "Raw profile type APP1"})
 """Where Pillow keeps what may tell of a rotation."""
@@ -47,18 +50,28 @@ class Unreadable(Exception):
     """An image that cannot be used; the message is the reason, the same on every machine and in every folder."""
 
 
-def decode(source: bytes | Path, channels: int, max_pixels: int) -> Pixels:
+def decode(source: bytes | Path | str, channels: int, max_pixels: int) -> Pixels:
     """Decode to uint8 ``(H, W, channels)``, ``channels`` being 1 or 3.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, too large, or no image.
     """
-    return to_array(open_image(source, max_pixels), channels)
+    return in_channels(open_pixels(source, max_pixels), channels)
 
 
-def open_image(source: bytes | Path, max_pixels: int) -> Image.Image:
-    """Decode to a Pillow image of mode ``L`` (grey) or ``RGB``, as the source has it, under the rules above."""
-    content = source if isinstance(source, bytes) else read_file(source, BYTES_PER_PIXEL * max_pixels)
+def open_pixels(source: bytes | Path | str, max_pixels: int) -> Pixels:
+    """Decode to uint8 ``(H, W, 1)`` (grey) or ``(H, W, 3)``, as the source has it, under the rules above."""
+    content = _content(source, max_pixels)
+    pixels = plain_jpeg(content, max_pixels)
+    if pixels is not None:
+        return pixels
+    image = open_image(content, max_pixels)
+    return to_array(image, 1 if image.mode == "L" else 3)
+
+
+def open_image(source: bytes | Path | str, max_pixels: int) -> Image.Image:
+    """The same as a Pillow image of mode ``L`` or ``RGB``, decoded by Pillow."""
+    content = _content(source, max_pixels)
     if not content:
         raise Unreadable("empty file")
     try:
@@ -86,16 +99,24 @@ def read_file(path: Path | str, limit: int) -> bytes:
         Unreadable: it cannot be opened, is a pipe or a device (which might never end), or has over ``limit`` bytes.
     """
     try:
-        with _regular(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > limit:
-                raise Unreadable(f"{size} bytes, more than an image of ingest.max_pixels has")
-            return file.read()
+        descriptor = os.open(path, os.O_RDONLY | _AT_ONCE)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise Unreadable("not a regular file")
+            if status.st_size > limit:
+                raise Unreadable(f"{status.st_size} bytes, more than an image of ingest.max_pixels has")
+            content = os.read(descriptor, status.st_size + 1)
+            while len(content) < status.st_size and (more := os.read(descriptor, status.st_size - len(content))):
+                content += more
+            return content
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def probe(source: bytes | Path | Pixels) -> tuple[int, int, int]:
+def probe(source: bytes | Path | str | Pixels) -> tuple[int, int, int]:
     """Width, height and channels (1 grey, 3 colour) from the header alone, before rotation."""
     if isinstance(source, np.ndarray):
         return source.shape[1], source.shape[0], source.shape[2]
@@ -117,6 +138,13 @@ def to_array(image: Image.Image, channels: int) -> Pixels:
     return pixels[:, :, None] if channels == 1 else pixels
 
 
+def in_channels(pixels: Pixels, channels: int) -> Pixels:
+    """``(H, W, 1 or 3)`` as ``(H, W, channels)``, by the same rules."""
+    if pixels.shape[2] == channels:
+        return pixels
+    return to_array(Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels), channels)
+
+
 def content_id(pixels: Pixels) -> str:
     """sha256 over the shape and the decoded, upright, full-size pixels ``(H, W, C)`` in the channels of the store."""
     height, width, channels = pixels.shape
@@ -135,6 +163,10 @@ def resize(image: Pixels, size: int, interpolation: Interpolation = STORE_INTERP
     return scaled[:, :, None] if channels == 1 else scaled
 
 
+def _content(source: bytes | Path | str, max_pixels: int) -> bytes:
+    return source if isinstance(source, bytes) else read_file(source, BYTES_PER_PIXEL * max_pixels)
+
+
 def _regular(path: Path | str) -> BinaryIO:
     """Open a file without waiting for anyone: a named pipe would wait for a writer."""
     file = open(path, "rb", opener=_at_once)  # noqa: SIM115
@@ -145,7 +177,7 @@ def _regular(path: Path | str) -> BinaryIO:
 
 
 def _at_once(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    return os.open(path, flags | _AT_ONCE)
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,8 @@ from PIL import Image
 
 from stages.core.errors import DataError
 from stages.core.io import atomic_directory, write_json
-from stages.core.pixels import INDEX, PixelStore, map_shard
+from stages.core.pixels import INDEX, PixelStore, link_shards, map_shard
+from stages.core.turbo import plain_jpeg
 
 OFFSETS = "offsets.npy"
 QUALITY = 95
@@ -42,8 +44,8 @@ class JpegStore(PixelStore):
         offsets: npt.NDArray[np.int64],
         directory: Path,
     ) -> None:
-        super().__init__(shards, shard_rows, shape)
-        self.offsets, self.directory = offsets, directory
+        super().__init__(shards, shard_rows, shape, directory)
+        self.offsets = offsets
         self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
     @classmethod
@@ -85,13 +87,19 @@ class JpegStore(PixelStore):
                 some(start)
         return out
 
-    def _image(self, row: int) -> npt.NDArray[np.uint8]:
+    def encoded(self, row: int) -> bytes:
+        """The JPEG file of one image."""
         number = row // self.shard_rows
         begin = self.offsets[number * self.shard_rows]
-        content = self.shards[number][self.offsets[row] - begin : self.offsets[row + 1] - begin].tobytes()
+        return self.shards[number][self.offsets[row] - begin : self.offsets[row + 1] - begin].tobytes()
+
+    def _image(self, row: int) -> npt.NDArray[np.uint8]:
+        number, content = row // self.shard_rows, self.encoded(row)
+        pixels = plain_jpeg(content, self.shape[2] * self.shape[3])
         try:
-            with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-                pixels = np.asarray(image)
+            if pixels is None:
+                with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+                    pixels = np.asarray(image)
         except (OSError, ValueError) as error:
             raise DataError(f"{self.directory / shard_name(number)}: the image of row {row} is damaged ({error})") from None
         channels, height, width = self.shape[1:]
@@ -130,13 +138,22 @@ class JpegWriter:
         if images.dtype != np.uint8 or images.shape[1:] != (self.channels, self.size, self.size):
             wanted = (self.channels, self.size, self.size)
             raise DataError(f"the store takes uint8 images {wanted}, not {images.dtype} {images.shape[1:]}")
-        for image in images:
+        self.append_encoded(map(encode, images))
+
+    def append_encoded(self, contents: Iterable[bytes]) -> None:
+        """The same of images that :func:`encode` was given already."""
+        for content in contents:
             if len(self.ends) % self.shard_rows == 0:
                 self._next_shard()
-            content = encode(image)
             self._file.write(content)
             self._at += len(content)
             self.ends.append(self._at)
+
+    def adopt(self, store: PixelStore) -> None:
+        """Take over the shards of another store of this kind and shape, by hard links."""
+        assert isinstance(store, JpegStore)
+        self.ends = store.offsets[1:].tolist()
+        link_shards(store.directory, self._temporary)
 
     def _next_shard(self) -> None:
         if self._file is not None:

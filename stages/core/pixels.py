@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import mmap
+import os
+import shutil
 from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -20,13 +24,16 @@ if TYPE_CHECKING:
 
 INDEX = "index.json"
 SHARD_BYTES = 256 << 20
+SHARDS = (".bin", ".jpgs")
 
 
 class PixelStore:
     """Read-only uint8 images ``(N, C, H, W)``. Nothing is loaded until rows are gathered."""
 
-    def __init__(self, shards: list[npt.NDArray[np.uint8]], shard_rows: int, shape: tuple[int, int, int, int]) -> None:
-        self.shards, self.shard_rows, self.shape = shards, shard_rows, shape
+    def __init__(
+        self, shards: list[npt.NDArray[np.uint8]], shard_rows: int, shape: tuple[int, int, int, int], directory: Path
+    ) -> None:
+        self.shards, self.shard_rows, self.shape, self.directory = shards, shard_rows, shape, directory
 
     @classmethod
     def open(cls, directory: Path | str = paths.POOL_PIXELS) -> PixelStore:
@@ -46,7 +53,7 @@ class PixelStore:
         for number, first in enumerate(range(0, rows, shard_rows)):
             shape = (min(shard_rows, rows - first), channels, size, size)
             shards.append(map_shard(directory / shard_name(number), shape))
-        return cls(shards, shard_rows, (rows, channels, size, size))
+        return cls(shards, shard_rows, (rows, channels, size, size), directory)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -104,6 +111,23 @@ class PixelWriter:
             write_json(self._temporary / INDEX, fields)
         self._stack.__exit__(kind, error, trace)
 
+    @property
+    def place(self) -> Place:
+        """Where rows that are reserved can be put, by this process or another."""
+        return Place(self._temporary.resolve(), self.shard_rows, self.row_bytes)
+
+    def reserve(self, rows: int) -> None:
+        """Make room for so many rows, all black until they are put."""
+        for number, first in enumerate(range(0, rows, self.shard_rows)):
+            with (self._temporary / shard_name(number)).open("wb") as file:
+                file.truncate(min(self.shard_rows, rows - first) * self.row_bytes)
+        self.rows = rows
+
+    def adopt(self, store: PixelStore) -> None:
+        """Take over the shards of another store of this shape, by hard links."""
+        self.rows = len(store)
+        link_shards(store.directory, self._temporary)
+
     def append(self, images: npt.NDArray[np.uint8]) -> None:
         """Add ``(n, C, H, W)`` images after those already there."""
         if images.dtype != np.uint8 or images.shape[1:] != (self.channels, self.size, self.size):
@@ -123,6 +147,36 @@ class PixelWriter:
         if self._file is not None:
             self._file.close()
         self._file = (self._temporary / shard_name(self.rows // self.shard_rows)).open("wb")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The shards of a store that is being written."""
+
+    directory: Path
+    shard_rows: int
+    row_bytes: int
+
+    def put(self, rows: npt.NDArray[np.int64], images: npt.NDArray[np.uint8]) -> None:
+        """Write images ``(n, C, H, W)`` to reserved ``rows``, ascending; neighbours in one go."""
+        if not len(rows):
+            return
+        breaks = np.flatnonzero((np.diff(rows) != 1) | (rows[1:] % self.shard_rows == 0)) + 1
+        for begin, end in pairwise([0, *breaks.tolist(), len(rows)]):
+            number, row = divmod(int(rows[begin]), self.shard_rows)
+            with (self.directory / shard_name(number)).open("r+b") as file:
+                file.seek(row * self.row_bytes)
+                file.write(np.ascontiguousarray(images[begin:end]).data)
+
+
+def link_shards(source: Path, target: Path) -> None:
+    """Hard links to the shards of a store in an empty directory; copies where links cannot be made."""
+    for file in sorted(source.iterdir()):
+        if file.suffix in SHARDS:
+            try:
+                os.link(file, target / file.name)
+            except OSError:
+                shutil.copyfile(file, target / file.name)
 
 
 def shard_name(number: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,17 @@ def address(seed: int, *path: object) -> int:
     """Hash the seed and the path into 63 bits. Equal arguments give equal numbers on every machine."""
     text = "/".join([str(seed), *(str(part) for part in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def addresses(seed: int, *path: object, names: Iterable[str]) -> list[int]:
+    """``address(seed, *path, name)`` of many names."""
+    above = hashlib.sha256("/".join([str(seed), *(str(part) for part in path), ""]).encode())
+    found = []
+    for name in names:
+        one = above.copy()
+        one.update(name.encode())
+        found.append(int.from_bytes(one.digest()[:8], "big") >> 1)
+    return found
 
 
 def generator(seed: int, *path: object, device: torch.device | str = "cpu") -> torch.Generator:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from stages.core import paths
 from stages.core.downloads import check_download, parse_download
@@ -50,6 +54,20 @@ class Source:
     def path(self) -> Path:
         """The argument as a path; relative ones count from the project root."""
         return Path(self.argument).expanduser()
+
+    @cached_property
+    def listing(self) -> Listing:
+        """Its files, looked up once."""
+        return archives(self) if self.kind in ARCHIVES else walk(self.path)
+
+    @cached_property
+    def contents(self) -> npt.NDArray[np.uint8]:
+        """sha256 of the bytes of each of them ``(N, 32)``, looked up once."""
+        return content_hashes(self.listing)
+
+    def forgetful(self) -> Source:
+        """The same without what it has looked up: a million names are a tenth of all memory."""
+        return replace(self)
 
 
 def parse(text: str) -> Source:
@@ -111,15 +129,18 @@ def check_source(ingest: Ingest) -> None:
                 raise ConfigError(f"ingest.source: {source.path} has no {wanted} file")
 
 
-def fingerprint(ingest: Ingest) -> dict[str, Any]:
-    """What the sources contain, as a small mapping that changes when an image is added, changed, renamed or removed."""
-    return {"format": 1, "sources": [_fingerprint(source) for source in sources(ingest)]}
+def fingerprint(ingest: Ingest, found: list[Source] | None = None) -> dict[str, Any]:
+    """What the sources contain, as a small mapping that changes when an image is added, changed, renamed or removed.
+
+    ``found`` are the sources of ``ingest``, where the caller will ask them more.
+    """
+    return {"format": 1, "sources": [_fingerprint(source) for source in (found or sources(ingest))]}
 
 
-def write_fingerprint(params: Params) -> Path:
+def write_fingerprint(params: Params, found: list[Source] | None = None) -> Path:
     """Check the sources and refresh :data:`paths.FINGERPRINT`, touching the file only when its content changes."""
     check_source(params.ingest)
-    content = fingerprint(params.ingest)
+    content = fingerprint(params.ingest, found)
     temporary = paths.FINGERPRINT.with_suffix(".new")
     write_json(temporary, content)
     if paths.FINGERPRINT.is_file() and paths.FINGERPRINT.read_bytes() == temporary.read_bytes():
@@ -158,8 +179,7 @@ def _fingerprint(source: Source) -> dict[str, Any]:
         assert package is not None and package.origin is not None
         table = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
         return {"source": source.name, "files": 1, "sha256": hashlib.sha256(table.read_bytes()).hexdigest()}
-    listing = archives(source) if source.kind in ARCHIVES else walk(source.path)
-    return {"source": source.name, "files": len(listing.files), "sha256": listing.digest(content_hashes(listing))}
+    return {"source": source.name, "files": len(source.listing.files), "sha256": source.listing.digest(source.contents)}
 
 
 def _check_path(source: Source) -> None:

@@ -12,16 +12,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.core import paths
-from stages.core.jpegs import JpegWriter
+from stages.core.jpegs import JpegStore, JpegWriter
 from stages.core.params import Params
-from stages.core.pixels import PixelWriter
+from stages.core.pixels import PixelWriter, Place
 from stages.core.progress import Progress
 from stages.core.registry import load
-from stages.core.sources import Source, sources
-from stages.ingest.decode import Chunk, Task, crashed, decode_chunk, join
+from stages.core.sources import Source
+from stages.ingest.decode import Task, crashed, join
+from stages.ingest.deliver import Delivered, Delivery, deliver, put
 from stages.ingest.entries import Entries
+from stages.ingest.facts import Facts
 from stages.ingest.resolve import Store
-from stages.ingest.reuse import cache_directory, keep, merge, recall
+from stages.ingest.reuse import Decoded, cache_directory, keep, recall
 from stages.ingest.split import assign_splits
 from stages.ingest.workers import ordered_map, processors
 
@@ -30,14 +32,19 @@ BLOCK = 1024
 WORTH_A_WORKER = 2000
 """Images below which starting another process costs more than it saves."""
 
+Rows = npt.NDArray[np.int64]
 Listed = list[tuple[Source, Entries]]
 
 
-def list_sources(params: Params) -> Listed:
+def many_new(found: list[Source], cache: Path = paths.CACHE) -> bool:
+    """Whether workers are sure to be needed: a first ingest of many files. Of archives and the like nobody knows yet."""
+    files = sum(len(source.listing.files) for source in found if source.kind == "folder" and source.path.is_dir())
+    return files >= 2 * WORTH_A_WORKER and processors() > 1 and not any(cache.glob("decoded-*"))
+
+
+def list_sources(found: list[Source], params: Params) -> Listed:
     """Ask every reader what its source holds; no image is opened."""
-    return [
-        (source, load("stages.ingest.readers", source.kind).entries(source, params.ingest)) for source in sources(params.ingest)
-    ]
+    return [(source, load("stages.ingest.readers", source.kind).entries(source, params.ingest)) for source in found]
 
 
 def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path, cache: Path = paths.CACHE) -> pd.DataFrame:
@@ -46,25 +53,28 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
     Files whose bytes the last ingest decoded are taken from there.
     """
     contents = np.concatenate([_contents(entries) for _, entries in listed])
-    kept = cache_directory(cache, store.size, store.channels, max_pixels)
-    exact = store.kind == "pixels"  # a JPEG made from a JPEG is another picture: those are made from the sources each time
-    decoded = recall(kept) if exact else None
+    kept = cache_directory(cache, store.size, store.channels, max_pixels, store.kind)
+    decoded = recall(kept)
     known = decoded.find(contents) if decoded else np.full(len(contents), -1, np.int64)
-    tasks = _tasks(listed, known < 0, store, max_pixels)
-    workers = min(processors(), int((known < 0).sum()) // WORTH_A_WORKER)
-    facts: list[Chunk] = []
-    with (
-        (PixelWriter if exact else JpegWriter)(directory, store.channels, store.size) as writer,
-        Progress("ingest", len(known), "images") as bar,
-    ):
-        for chunk in merge(known, decoded, ordered_map(decode_chunk, tasks, workers, _rescue), BLOCK):
-            writer.append(chunk.pixels)
-            bar.advance(len(chunk.ids))
-            facts.append(replace(chunk, pixels=chunk.pixels[:0]))
-    whole = join(facts)
-    frame = pd.DataFrame({"id": whole.ids, "phash": whole.hashes, "reason": whole.reasons}, dtype=object)
-    frame[["width", "height", "channels"]] = whole.shapes
-    if exact and contents.any():
+    fresh = np.flatnonzero(known < 0)
+    workers = min(processors(), len(fresh) // WORTH_A_WORKER)
+    facts = Facts(len(contents))
+    with _writer(store, directory) as writer, Progress("ingest", len(known), "images") as bar:
+        if decoded:
+            facts.copy(np.flatnonzero(known >= 0), decoded.facts, known[known >= 0])
+            bar.advance(len(known) - len(fresh))
+        if decoded and not len(fresh) and np.array_equal(known, np.arange(len(decoded.store))):
+            writer.adopt(decoded.store)
+        else:
+            place = _begin(writer, known, decoded)
+            done = ordered_map(deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue)
+            for part in done:
+                _append(writer, part, known, decoded)
+                facts.set(part.rows, part.facts)
+                bar.advance(len(part.rows))
+            _append_known(writer, len(known), known, decoded)
+    frame = facts.frame()
+    if contents.any():
         keep(kept, directory, frame, contents)
     return frame
 
@@ -107,24 +117,62 @@ def _contents(entries: Entries) -> npt.NDArray[np.uint8]:
     return np.zeros((len(entries), 32), np.uint8) if entries.contents is None else entries.contents
 
 
-def _tasks(listed: Listed, wanted: npt.NDArray[np.bool_], store: Store, max_pixels: int) -> Iterator[Task]:
-    rows = max(1, min(512, CHUNK_BYTES // (store.channels * store.size**2)))
+def _writer(store: Store, directory: Path) -> PixelWriter | JpegWriter:
+    return (PixelWriter if store.kind == "pixels" else JpegWriter)(directory, store.channels, store.size)
+
+
+def _begin(writer: PixelWriter | JpegWriter, known: Rows, decoded: Decoded | None) -> Place | None:
+    """Where decoded images go; those known already are put there. JPEG files have no place before they are made."""
+    if isinstance(writer, JpegWriter):
+        return None
+    writer.reserve(len(known))
+    rows = np.flatnonzero(known >= 0)
+    for first in range(0, len(rows), BLOCK):
+        assert decoded is not None
+        some = rows[first : first + BLOCK]
+        writer.place.put(some, decoded.store.array(known[some]))
+        decoded.store.release()
+    return writer.place
+
+
+def _append(writer: PixelWriter | JpegWriter, part: Delivered, known: Rows, decoded: Decoded | None) -> None:
+    """JPEG files in the order of their rows; pixels are in their place already."""
+    if isinstance(writer, JpegWriter):
+        for row, content in zip(part.rows.tolist(), part.encoded, strict=True):
+            _append_known(writer, row, known, decoded)
+            writer.append_encoded([content])
+
+
+def _append_known(writer: PixelWriter | JpegWriter, end: int, known: Rows, decoded: Decoded | None) -> None:
+    if isinstance(writer, JpegWriter) and decoded is not None and isinstance(decoded.store, JpegStore):
+        writer.append_encoded(decoded.store.encoded(int(row)) for row in known[len(writer.ends) : end])
+
+
+def _deliveries(listed: Listed, fresh: Rows, store: Store, max_pixels: int, place: Place | None) -> Iterator[Delivery]:
+    most = max(1, min(512, CHUNK_BYTES // (store.channels * store.size**2)))
     start = 0
     for source, entries in listed:
-        mine = np.flatnonzero(wanted[start : start + len(entries)])
-        start += len(entries)
-        for first in range(0, len(mine), rows):
-            handles = [entries.handles[row] for row in mine[first : first + rows]]
-            yield Task(source.kind, handles, store.channels, store.size, max_pixels)
+        end = start + len(entries)
+        mine = fresh[np.searchsorted(fresh, start) : np.searchsorted(fresh, end)]
+        for first in range(0, len(mine), most):
+            rows = mine[first : first + most]
+            handles = [entries.handles[row] for row in (rows - start).tolist()]
+            yield Delivery(Task(source.kind, handles, store.channels, store.size, max_pixels), rows, place)
+        start = end
 
 
-def _rescue(task: Task, attempt: Callable[[Task], Chunk]) -> Chunk:
+def _rescue(delivery: Delivery, attempt: Callable[[Delivery], Delivered]) -> Delivered:
     """Find the image whose decoding killed a worker, by halves; everything else in the task is decoded as ever."""
     try:
-        return attempt(task)
+        return attempt(delivery)
     except BrokenProcessPool:
-        count = len(task.handles)
-        if count == 1:
-            return crashed(task)
-        halves = task.handles[: count // 2], task.handles[count // 2 :]
-        return join([_rescue(replace(task, handles=half), attempt) for half in halves])
+        handles, rows = delivery.task.handles, delivery.rows
+        half = len(handles) // 2
+        if not half:
+            return put(delivery, crashed(delivery.task))
+        parts = [
+            replace(delivery, task=replace(delivery.task, handles=handles[some]), rows=rows[some])
+            for some in (slice(half), slice(half, None))
+        ]
+        first, second = (_rescue(part, attempt) for part in parts)
+        return Delivered(rows, join([first.facts, second.facts]), first.encoded + second.encoded)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.core.images import Pixels, Unreadable, content_id, open_image, resize, to_array
+from stages.core.images import Pixels, Unreadable, content_id, in_channels, open_pixels, resize
 from stages.core.registry import load
 from stages.ingest.phash import SIDE, as_text, phash
 
@@ -43,7 +42,7 @@ def decode_chunk(task: Task) -> Chunk:
     """Load, decode, identify and scale every image of a task. Damaged images never raise."""
     count = len(task.handles)
     fetch = load("stages.ingest.readers", task.reader).load
-    pixels = np.zeros((count, task.channels, task.size, task.size), np.uint8)
+    pixels = np.zeros((count, task.size, task.size, task.channels), np.uint8)
     grey = np.zeros((count, SIDE, SIDE), np.uint8)
     shapes = np.zeros((count, 3), np.int32)
     ids: list[str | None] = [None] * count
@@ -53,14 +52,16 @@ def decode_chunk(task: Task) -> Chunk:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files: what cannot be used is quarantined with its reason
         for row, handle in enumerate(task.handles):
             try:
-                image = as_image(fetch(handle), task.max_pixels)
+                content = fetch(handle)
+                image = content if isinstance(content, np.ndarray) else open_pixels(content, task.max_pixels)
             except Unreadable as error:
                 reasons[row] = str(error)
                 continue
-            full = to_array(image, task.channels)
+            full = in_channels(image, task.channels)
             ids[row] = content_id(full)
-            shapes[row] = image.width, image.height, 1 if image.mode == "L" else 3
-            pixels[row] = resize(full, task.size).transpose(2, 0, 1)
+            height, width, depth = image.shape
+            shapes[row] = width, height, depth
+            pixels[row] = resize(full, task.size)
             if full.shape == (SIDE, SIDE, 3) and task.size == SIDE:
                 unscaled.append(row)
             else:
@@ -68,14 +69,7 @@ def decode_chunk(task: Task) -> Chunk:
     if unscaled:
         grey[unscaled] = _luma(pixels[unscaled])
     hashes = [None if name is None else text for name, text in zip(ids, as_text(phash(grey)), strict=True)]
-    return Chunk(pixels, ids, hashes, shapes, reasons)
-
-
-def as_image(content: bytes | Path | Pixels, max_pixels: int) -> Image.Image:
-    """What a reader hands over as a Pillow image of mode ``L`` or ``RGB``."""
-    if isinstance(content, np.ndarray):
-        return Image.fromarray(content[:, :, 0] if content.shape[2] == 1 else content)
-    return open_image(content, max_pixels)
+    return Chunk(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons)
 
 
 def crashed(task: Task) -> Chunk:
@@ -96,11 +90,13 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
 
 
 def _luma(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Grey of ``(n, 3, H, W)`` to the bit as Pillow has it, many images at once."""
-    red, green, blue = (pixels[:, channel].astype(np.uint32) for channel in range(3))
-    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+    """Grey of ``(n, H, W, 3)``: for Pillow one tall image."""
+    count, height, width, _ = pixels.shape
+    return np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
 
 
-def _thumbnail(image: Image.Image) -> npt.NDArray[np.uint8]:
-    plain = image if image.mode == "L" else image.convert("L")
-    return np.asarray(plain if plain.size == (SIDE, SIDE) else plain.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
+def _thumbnail(image: Pixels) -> npt.NDArray[np.uint8]:
+    plain = in_channels(image, 1)[:, :, 0]
+    if plain.shape == (SIDE, SIDE):
+        return plain
+    return np.asarray(Image.fromarray(plain).resize((SIDE, SIDE), Image.Resampling.BILINEAR))

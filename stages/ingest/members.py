@@ -14,26 +14,25 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.core import paths
-from stages.core.folders import Listing, content_hashes
 from stages.core.io import atomic_file
 from stages.core.progress import Progress
+from stages.core.sources import Source
 
 Contents = npt.NDArray[np.uint8]  # (n, 32)
 
 
-def member_hashes(
-    listing: Listing, counts: list[int], read: Callable[[int], Iterable[bytes]], cache: Path = paths.CACHE
-) -> Contents:
+def member_hashes(source: Source, counts: list[int], read: Callable[[int], Iterable[bytes]]) -> Contents:
     """One hash for every image of every archive, in order.
 
     Args:
         counts: images in each archive of the listing.
         read: the images of an archive, by its number.
     """
-    folder = cache / f"members-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}"
+    listing = source.listing
+    folder = paths.CACHE / f"members-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}"
     parts, names = [], set()
     with Progress(f"reading {listing.root}", sum(counts), "images") as bar:
-        for number, (whole, count) in enumerate(zip(content_hashes(listing, cache), counts, strict=True)):
+        for number, (whole, count) in enumerate(zip(source.contents, counts, strict=True)):
             file = folder / f"{whole.tobytes().hex()}.npy"
             names.add(file.name)
             kept = _kept(file, count) if whole.any() else None

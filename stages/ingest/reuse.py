@@ -1,14 +1,12 @@
 """What the last ingest decoded, so that the next one decodes only files it has not seen.
 
-The pixels are hard links to the last pixel store (a copy where links cannot be made), found by the sha256 of each file's bytes.
+The images are hard links to the last pixel store (a copy where links cannot be made), found by the sha256 of each file's bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +18,13 @@ import pyarrow.parquet as pq
 
 from stages.core.errors import DataError
 from stages.core.io import atomic_directory, canonical_json
-from stages.core.pixels import PixelStore
-from stages.ingest.decode import Chunk, join
+from stages.core.jpegs import OFFSETS
+from stages.core.pixels import INDEX, PixelStore, link_shards
+from stages.ingest.facts import NUMBERS, TEXT, Facts
 
-VERSION = 1
+VERSION = 2
 FACTS = "facts.parquet"
+CONTENTS = "contents.npy"
 Contents = npt.NDArray[np.uint8]  # (N, 32): sha256 of the bytes of each file, zeros where unknown
 
 
@@ -33,19 +33,17 @@ class Decoded:
     """The rows of an earlier ingest."""
 
     store: PixelStore
-    facts: pd.DataFrame
-    place: dict[bytes, int]
+    facts: Facts
+    contents: Contents
 
     def find(self, contents: Contents) -> npt.NDArray[np.int64]:
         """The row that holds each content, -1 where there is none."""
-        return np.array([self.place.get(content.tobytes(), -1) for content in contents], np.int64)
-
-    def chunk(self, rows: npt.NDArray[np.int64]) -> Chunk:
-        """Those rows as if they had just been decoded."""
-        facts = self.facts.iloc[rows]
-        shapes = facts[["width", "height", "channels"]].to_numpy(np.int32)
-        ids, hashes, reasons = (facts[name].tolist() for name in ("id", "phash", "reason"))
-        return Chunk(self.store.array(rows), ids, hashes, shapes, reasons)
+        if contents.shape == self.contents.shape and (contents == self.contents).all():
+            return np.where(contents.any(axis=1), np.arange(len(contents)), -1)
+        have, want = (np.ascontiguousarray(some).view("V32").ravel() for some in (self.contents, contents))
+        place = {content: row for row, content in enumerate(have.tolist())}
+        place.pop(bytes(32), None)
+        return np.array([place.get(content, -1) for content in want.tolist()], np.int64)
 
 
 def cache_directory(root: Path, *settings: object) -> Path:
@@ -57,12 +55,17 @@ def recall(directory: Path) -> Decoded | None:
     """The rows kept in a directory; ``None`` if there are none, or a crash left them unusable."""
     try:
         table = pq.read_table(directory / FACTS)
+        contents = np.load(directory / CONTENTS, allow_pickle=False)
         store = PixelStore.open(directory)
-    except (OSError, DataError, pa.ArrowInvalid):
+    except (OSError, ValueError, DataError, pa.ArrowInvalid):
         return None
-    contents = table["content"].to_pylist()
-    facts = pd.DataFrame({name: pd.Series(table[name].to_pylist(), dtype=object) for name in table.column_names[:-1]})
-    return Decoded(store, facts, {content: row for row, content in enumerate(contents) if any(content)})
+    if not len(store) == len(table) == len(contents):
+        return None
+    facts = Facts(len(table))
+    for name in TEXT:
+        facts.text[name] = table[name].to_numpy()
+    facts.shapes = np.stack([table[name].to_numpy() for name in NUMBERS], axis=1)
+    return Decoded(store, facts, contents)
 
 
 def keep(directory: Path, pixels: Path, facts: pd.DataFrame, contents: Contents) -> None:
@@ -71,42 +74,10 @@ def keep(directory: Path, pixels: Path, facts: pd.DataFrame, contents: Contents)
         if old != directory:
             shutil.rmtree(old)
     table = pa.table({name: pa.array(facts[name], from_pandas=True) for name in facts.columns})
-    table = table.append_column("content", pa.array([content.tobytes() for content in contents], pa.binary(32)))
     with atomic_directory(directory) as temporary:
-        for file in pixels.iterdir():
-            _link(file, temporary / file.name)
+        link_shards(pixels, temporary)
+        for name in (INDEX, OFFSETS):
+            if (pixels / name).is_file():
+                shutil.copyfile(pixels / name, temporary / name)
+        np.save(temporary / CONTENTS, contents, allow_pickle=False)
         pq.write_table(table, temporary / FACTS, compression="zstd")
-
-
-def merge(known: npt.NDArray[np.int64], decoded: Decoded | None, fresh: Iterable[Chunk], block: int) -> Iterator[Chunk]:
-    """All rows in order: those in ``decoded`` from there, the others (``known < 0``) from ``fresh``, which has them in order."""
-    if decoded is None or not (known >= 0).any():
-        yield from fresh
-        return
-    stream, waiting = iter(fresh), 0
-    queue: list[Chunk] = []
-    for first in range(0, len(known), block):
-        part = known[first : first + block]
-        missing = np.flatnonzero(part < 0)
-        while waiting < len(missing):
-            queue.append(next(stream))
-            waiting += len(queue[-1].ids)
-        parts = [decoded.chunk(part[part >= 0])]
-        if len(missing):
-            pile = join(queue)
-            parts.append(_rows(pile, np.arange(len(missing))))
-            queue, waiting = [_rows(pile, np.arange(len(missing), waiting))], waiting - len(missing)
-        order = np.argsort(np.concatenate([np.flatnonzero(part >= 0), missing]), kind="stable")
-        yield _rows(join(parts), order)
-
-
-def _rows(chunk: Chunk, rows: npt.NDArray[np.int64]) -> Chunk:
-    lists = [[column[row] for row in rows] for column in (chunk.ids, chunk.hashes, chunk.reasons)]
-    return Chunk(chunk.pixels[rows], lists[0], lists[1], chunk.shapes[rows], lists[2])
-
-
-def _link(source: Path, target: Path) -> None:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

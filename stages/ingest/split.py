@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.core.random import address
+from stages.core.random import addresses
 
 PROTECTION = {"none": 0, "train": 1, "val": 2, "test": 3}
 """Where copies of one image are given in several splits, the most protected one wins."""
@@ -50,8 +50,9 @@ def _by_image(images: pd.DataFrame, given: pd.Series, validation: float, test: f
     labelled = images["label"].notna() & images["id"].notna()
     first = images[labelled & rank.isin([0, 1])].drop_duplicates("id")
     drawn: dict[str, str] = {}
+    gives = {source: set(splits.unique()) for source, splits in given.groupby(images["source"])}
     for (source, _), group in first.groupby(["source", "label"], sort=True):
-        has = set(given[images["source"] == source])
+        has = gives[source]
         order = _drawn(group["id"], seed, "split")
         tests = 0 if "test" in has else min(quota(len(order), test), len(order) - 1)
         vals = 0 if "val" in has else min(quota(len(order), validation), len(order) - 1 - tests)
@@ -70,7 +71,7 @@ def _hide_labels(images: pd.DataFrame, split: pd.Series, labelled: float, seed: 
 
 
 def _drawn(ids: pd.Series, seed: int, what: str) -> list[str]:
-    return sorted(ids, key=lambda name: (address(seed, what, name), name))
+    return [name for _, name in sorted(zip(addresses(seed, what, names=ids), ids, strict=True))]
 
 
 def _moved(images: pd.DataFrame, given: pd.Series, split: pd.Series) -> pd.Series:

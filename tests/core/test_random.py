@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stages.core.random import address, generator, numpy_generator
+from stages.core.random import address, addresses, generator, numpy_generator
 
 paths = st.lists(st.one_of(st.integers(), st.text(max_size=8)), max_size=4)
 
@@ -17,8 +17,8 @@ def test_the_same_address_draws_the_same_numbers(seed: int, path: list[object]) 
 
 
 def test_every_part_of_the_address_matters() -> None:
-    addresses = [[0], [1], [0, "views"], [0, "views", 1], [0, "views", 2], [0, "views", 1, 2]]
-    assert len({address(*parts) for parts in addresses}) == 6
+    places = [[0], [1], [0, "views"], [0, "views", 1], [0, "views", 2], [0, "views", 1, 2]]
+    assert len({address(*parts) for parts in places}) == 6
 
 
 def test_no_global_state_is_read_or_changed() -> None:
@@ -28,3 +28,8 @@ def test_no_global_state_is_read_or_changed() -> None:
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
     assert torch.equal(first, torch.rand(2, generator=generator(0, "a")))
+
+
+@given(st.integers(0, 2**31), paths, st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)))
+def test_many_addresses_are_those_of_each_name(seed: int, path: list[object], names: list[str]) -> None:
+    assert addresses(seed, *path, names=names) == [address(seed, *path, name) for name in names]

@@ -12,7 +12,7 @@ import pytest
 from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
 from stages.core import paths
-from stages.ingest import collect
+from stages.ingest import collect, deliver
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def counted(tmp_path, monkeypatch):
     monkeypatch.setattr(collect, "BLOCK", 7)
     monkeypatch.setattr(collect, "CHUNK_BYTES", 5 * 32 * 32)
     decoded: list[str] = []
-    real = collect.decode_chunk
-    monkeypatch.setattr(collect, "decode_chunk", lambda task: (decoded.extend(task.handles), real(task))[1])
+    real = deliver.decode_chunk
+    monkeypatch.setattr(deliver, "decode_chunk", lambda task: (decoded.extend(task.handles), real(task))[1])
     return decoded
 
 
@@ -114,12 +114,27 @@ def test_of_an_archive_that_grew_only_the_new_members_are_decoded(counted, tmp_p
     assert len(list(paths.CACHE.glob("members-*/*.npy"))) == 3
 
 
-def test_a_store_of_jpegs_is_made_from_the_sources_each_time_and_the_manifest_stays(counted, tmp_path):
+def test_of_a_store_of_jpegs_too_only_what_is_new_is_decoded_and_made(counted, tmp_path):
     source = class_folders(tmp_path / "in", per_class=15)
     manifest = str(paths.POOL_MANIFEST)
     exact = ingest(source)
     lossy = ingest(source, store="jpeg")
-    assert ingest(source, store="jpeg") == lossy
     assert lossy[manifest] == exact[manifest]
     assert str(paths.POOL_PIXELS / "00000.jpgs") in lossy
+    counted.clear()
+    assert ingest(source, store="jpeg") == lossy
+    assert counted == []
+    fresh = np.flatnonzero(DIGITS.target == 1)[20:26]
+    for number in fresh:
+        save(digit(number), source / "1" / f"{number:04}.png")
+    (source / "0" / "0000.png").unlink()
+    grown = ingest(source, store="jpeg")
+    assert {Path(handle).name for handle in counted} == {f"{number:04}.png" for number in fresh}
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+    assert ingest(source, store="jpeg") == grown
+    (source / "0" / "0000.png").unlink(missing_ok=True)
+    for number in fresh:
+        (source / "1" / f"{number:04}.png").unlink()
+    save(digit(0), source / "0" / "0000.png")
     assert ingest(source) == exact

@@ -114,7 +114,7 @@ def test_data_that_change_as_they_go_are_in_order_and_shuffled_they_are_not(rend
     (answer,) = run_audit(pool, "order")
     assert not answer.passed
     order = np.random.default_rng(0).permutation(len(pool.manifest))
-    store = PixelStore([np.ascontiguousarray(pool.store.array(order))], len(order), pool.store.shape)
+    store = PixelStore([np.ascontiguousarray(pool.store.array(order))], len(order), pool.store.shape, pool.store.directory)
     (answer,) = run_audit(Pool(Manifest(pool.manifest.frame.iloc[order]), store, 0), "order")
     assert answer.passed
 

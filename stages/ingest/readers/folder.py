@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
-from stages.core.folders import content_hashes, walk
 from stages.core.params import Ingest
 from stages.core.sources import Source, has_splits, place
 from stages.ingest.entries import Entries
@@ -13,23 +11,26 @@ from stages.ingest.entries import Entries
 
 def entries(source: Source, ingest: Ingest) -> Entries:
     """List the images; a handle is a path."""
-    listing = walk(source.path)
+    listing = source.listing
     root = os.fspath(source.path)
-    splits = has_splits(sorted({name.split("/", 1)[0] for name in listing.files if "/" in name}))
-    places = [place(name, splits) for name in listing.files]
+    folders = [name.rpartition("/")[0] for name in listing.files]
+    different = sorted(set(folders))
+    splits = has_splits(sorted({folder.split("/", 1)[0] for folder in different if folder}))
+    places = {folder: place(f"{folder}/" if folder else "", splits) for folder in different}
+    names = {label: readable(label) for _, label in places.values() if label is not None}
     return Entries(
-        uris=[readable(name) for name in listing.files],
-        labels=[None if label is None else readable(label) for _, label in places],
-        splits=[split for split, _ in places],
+        uris=[name if name.isascii() else readable(name) for name in listing.files],
+        labels=[None if label is None else names[label] for _, label in map(places.__getitem__, folders)],
+        splits=[split for split, _ in map(places.__getitem__, folders)],
         handles=[f"{root}/{name}" for name in listing.files],
-        contents=content_hashes(listing),
+        contents=source.contents,
         ignored=listing.ignored,
     )
 
 
-def load(handle: str) -> Path:
+def load(handle: str) -> str:
     """The path; decoding reads it."""
-    return Path(handle)
+    return handle
 
 
 def readable(name: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from stages.core.errors import DataError
 from stages.core.images import Unreadable
 from stages.core.params import Ingest
-from stages.core.sources import SPLITS, Source, archives
+from stages.core.sources import SPLITS, Source
 from stages.ingest.entries import Entries
 from stages.ingest.members import member_hashes
 from stages.ingest.readers.folder import readable
@@ -28,7 +28,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     out = Entries([], [], [], [])
     handles: list[Place] = []
     counts: list[int] = []
-    listing = archives(source)
+    listing = source.listing
     for name in listing.files:
         path = listing.root / name
         file = _open(path)
@@ -40,7 +40,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         groups = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
         handles += [(str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)]
         counts.append(file.metadata.num_rows)
-    contents = member_hashes(listing, counts, lambda number: _images(listing.root / listing.files[number]))
+    contents = member_hashes(source, counts, lambda number: _images(listing.root / listing.files[number]))
     return Entries(out.uris, out.labels, out.splits, handles, contents)
 
 

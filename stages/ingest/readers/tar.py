@@ -11,7 +11,7 @@ from pathlib import Path
 from stages.core.errors import DataError
 from stages.core.images import EXTENSIONS, Unreadable
 from stages.core.params import Ingest
-from stages.core.sources import Source, archives, has_splits, place
+from stages.core.sources import Source, has_splits, place
 from stages.ingest.entries import Entries
 from stages.ingest.members import member_hashes
 from stages.ingest.readers.folder import readable
@@ -27,7 +27,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     found: list[tuple[str, str, str | None, Member]] = []  # uri, name inside, label beside, handle
     ignored: dict[str, int] = {}
     inside: list[list[Member]] = []
-    listing = archives(source)
+    listing = source.listing
     for name in listing.files:
         images, labels = _members(listing.root / name, ignored)
         inside.append([handle for _, handle in images])
@@ -40,7 +40,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         labels=[beside or folder for (_, _, beside, _), (_, folder) in zip(found, places, strict=True)],
         splits=[split for split, _ in places],
         handles=[handle for _, _, _, handle in found],
-        contents=member_hashes(listing, [len(part) for part in inside], lambda number: map(_known, inside[number])),
+        contents=member_hashes(source, [len(part) for part in inside], lambda number: map(_known, inside[number])),
         ignored=ignored,
     )
 
