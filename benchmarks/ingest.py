@@ -103,9 +103,8 @@ def main() -> None:
     print(f"PIL loop: {len(files) / loop:,.0f} images/s ({loop:.1f} s, {work:.1f} processor seconds; the mean of two)")
     for name, (wall, used) in {"first ingest": first, f"adding {ADDED}": grown, "nothing new": again}.items():
         print(f"{name}: {wall:.1f} s, {used:.1f} processor seconds; {wall / first[0]:.1%} and {used / first[1]:.1%} of the first")
-    print(
-        f"first ingest: {len(files) / first[0]:,.0f} images/s, {loop / first[0]:.2f} times the loop; processor time {first[1] / work:.2f}"
-    )
+    rate = f"{len(files) / first[0]:,.0f} images/s, {loop / first[0]:.2f} times the loop"
+    print(f"first ingest: {rate}; processor time {first[1] / work:.2f} of the loop's")
 
 
 if __name__ == "__main__":
