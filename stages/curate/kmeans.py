@@ -17,7 +17,7 @@ ITERATIONS = 20
 SEEDS_PER_CLUSTER = 16
 LEAST_SEEDS = 8192
 BLOCK = 16384
-IN_CACHE = 2048
+IN_CACHE = 256
 """Rows whose distances from a thousand centroids stay in a processor's cache until they are looked at."""
 
 
@@ -95,13 +95,17 @@ def _half_distance(points: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
+    """The nearest centroid of each point and half its squared distance ``(n,)``; of several as near the first."""
     nearest = torch.empty(len(points), dtype=torch.long)
     distance = torch.empty(len(points))
+    lengths = 0.5 * centroids.square().sum(1)
+    table = points.new_empty(min(IN_CACHE, len(points)), len(centroids))
     for first in range(0, len(points), IN_CACHE):
         part = points[first : first + IN_CACHE]
-        low = _half_distance(part, centroids).min(1)
-        nearest[first : first + IN_CACHE] = low.indices
-        distance[first : first + IN_CACHE] = low.values + 0.5 * part.square().sum(1)
+        found = torch.addmm(lengths, part, centroids.T, alpha=-1, out=table[: len(part)])
+        lowest = torch.from_numpy(found.numpy().argmin(1))  # several times as fast as torch's
+        nearest[first : first + IN_CACHE] = lowest
+        distance[first : first + IN_CACHE] = found.gather(1, lowest[:, None])[:, 0] + 0.5 * part.square().sum(1)
     return nearest, distance
 
 
