@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from image_folders import ROOT, params_with, run_stage
+import yaml
+from image_folders import ROOT, class_folders, params_with, run_stage
 
 from stages.core import paths
 from stages.core.manifest import Manifest
@@ -48,6 +49,27 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
     assert found["folder"][:2] == (537, 3)
     assert found["folder"] == found["tar"] == found["parquet"]
     assert found["synthetic"][0] == 600
+
+
+def test_the_example_of_several_sources_runs_as_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    assert text
+    example = yaml.safe_load(text[1].replace("/data/", f"{tmp_path}/data/"))
+    class_folders(tmp_path / "data" / "birds", per_class=4)
+    pool = class_folders(tmp_path / "pool", per_class=2)
+    (tmp_path / "data" / "crawl").mkdir()
+    subprocess.run(["tar", "-cf", tmp_path / "data" / "crawl" / "000.tar", "-C", pool, "."], check=True)
+    run_stage("ingest", params_with(ingest=example["ingest"]))
+    frame = Manifest.read(paths.POOL_MANIFEST).frame
+    assert (frame["status"] == "ok").all()
+    assert frame.groupby("source").size().to_dict() == {"crawl": 6, "digits": 1797, "folder": 12}
+    birds = frame[frame["source"] == "folder"]
+    assert set(birds["license"]) == {"CC-BY-4.0"}
+    assert set(birds["attribution"]) == {"Field Guide Project"}
+    assert birds["label"].notna().any()
+    assert frame[frame["source"] != "folder"]["label"].isna().all()
+    assert set(frame[frame["source"] != "folder"]["role"]) == {"pool"}
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))

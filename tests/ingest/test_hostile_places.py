@@ -15,8 +15,12 @@ from stages.core import paths
 from stages.core.folders import walk
 from stages.core.images import Unreadable, open_image, read_file
 from stages.core.manifest import Manifest
+from stages.core.pixels import PixelStore
+from stages.core.sources import sources
+from stages.ingest.collect import decode_images, list_sources
 from stages.ingest.decode import Task, decode_chunk
 from stages.ingest.readers import tar
+from stages.ingest.resolve import Store
 
 
 @pytest.fixture
@@ -116,3 +120,32 @@ def test_thousands_of_files_in_one_folder_are_listed_once_and_in_order(here):
     listing = walk(here)
     assert listing.files == [f"{number:05}.png" for number in range(5000)]
     assert listing.stats.shape == (5000, 4)
+
+
+def test_names_that_lie_about_the_format_or_are_no_text_are_images_all_the_same(here):
+    source = class_folders(here / "in", per_class=4)
+    for name, kind in (("png.jpg", "PNG"), ("jpeg.png", "JPEG"), ("webp.gif", "WEBP"), ("bmp.TIFF", "BMP")):
+        (source / "0" / name).write_bytes(encoded(digit(40 + len(kind)), kind))
+    odd = source / "1" / os.fsdecode(b"caf\xe9-\xff.png")
+    odd.write_bytes(encoded(digit(60), "PNG"))
+    folder = source / "2" / os.fsdecode(b"t\xeate")
+    folder.mkdir()
+    os.link(odd, folder / "copy.png")
+    rows = ingest(f"folder:{source}").frame.set_index("uri")
+    assert len(rows) == 12 + 6
+    assert (rows["status"] == "ok").all()
+    assert rows.loc["folder:1/caf\\xe9-\\xff.png", "id"] == rows.loc["folder:2/t\\xeate/copy.png", "id"]
+
+
+def test_files_that_vanish_or_shrink_between_listing_and_decoding_are_rows_with_a_reason(here):
+    source = class_folders(here / "in", per_class=4)
+    params = params_with(ingest={"source": f"folder:{source}", "store_size": 32, "channels": 1})
+    listed = list_sources(sources(params.ingest), params)
+    (source / "0" / "0000.png").unlink()
+    os.truncate(source / "1" / "0001.png", 60)
+    os.truncate(source / "2" / "0002.png", 0)
+    facts = decode_images(listed, Store(32, 1), 10**6, here / "pixels")
+    lost = facts[facts["id"].isna()]
+    assert lost["reason"].str.split(":").str[0].tolist() == ["cannot be read", "damaged", "empty file"]
+    black = PixelStore.open(here / "pixels").array(np.arange(12)).reshape(12, -1).max(axis=1) == 0
+    assert np.flatnonzero(black).tolist() == lost.index.tolist()
