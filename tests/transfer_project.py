@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -104,6 +105,15 @@ def run_stage(main: Callable[..., Any], params: Params) -> list[dict[str, Any]]:
     with Tracker(main.__module__.split(".")[1]) as track:
         stage(params, track)
     return [json.loads(line) for line in track.path.read_text().splitlines()]
+
+
+def left_by(main: Callable[..., Any], params: Params, directory: Path, count: int = 250) -> dict[str, str]:
+    """Run a stage on a small project in a directory of its own; hashes of what it leaves."""
+    directory.mkdir(exist_ok=True)
+    with contextlib.chdir(directory):
+        write_project(count)
+        run_stage(main, params)
+        return digest(Path("models"), Path("metrics"), Path("reports"))
 
 
 def digest(*directories: Path) -> dict[str, str]:

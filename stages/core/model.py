@@ -141,7 +141,8 @@ def _load_weights(module: nn.Module, directory: Path | str) -> None:
 
 def _batched(module: nn.Module, preprocess: Preprocess, images: Tensor, width: int) -> Tensor:
     where = device()
-    module.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not hasattr(module, "unshard"):  # what processes share (fully_shard) is where it belongs
+        module.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     module.eval()
     out = torch.empty(len(images), width)
     with torch.inference_mode():

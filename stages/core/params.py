@@ -69,6 +69,7 @@ class Augment(Section):
 
 class Launch(Section):
     processes: Positive
+    shard_above: Annotated[float, Field(ge=0)]
 
 
 class Pretrain(Section):

@@ -14,7 +14,7 @@ from stages.core.training import distributed
 from stages.core.views.policy import Policy
 from stages.pretrain.launch import launch
 from stages.pretrain.probe import Probe
-from stages.pretrain.report import COLUMNS, curve, metrics, time_shares
+from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
 
 
@@ -53,7 +53,7 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
     for label, trained in runs.items():
         shares = time_shares(trained)
         track.metrics({f"{label}.{name}": value for name, value in shares.items()})
-        print(f"{label}: probes took {shares['share.probe']:.1%} of the time")
+        print(probe_share(label, shares["share.probe"], params.pretrain))
         trained.resume.clear()
         found = trained.metrics
         print(f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe {found['rankme']:.1f}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from stages.core.params import Pretrain
 from stages.core.training.loop import Row
 from stages.pretrain.train import Trained
 
@@ -29,6 +31,21 @@ def time_shares(trained: Trained) -> dict[str, float]:
     seconds = trained.history.seconds
     whole = max(sum(seconds.values()) - seconds["data"], 1e-9)  # compute includes waiting for data
     return {**{f"seconds.{name}": value for name, value in seconds.items()}, "share.probe": seconds["probe"] / whole}
+
+
+def probe_share(label: str, share: float, params: Pretrain) -> str:
+    """A line on the time that probes took; one to act on where it is more than ``pretrain.probe_share``.
+
+    It comes after the run: were the next probe put off by a clock, a run would not be a function of its parameters.
+    """
+    took = f"{label}: probes took {share:.1%} of the time"
+    if share <= params.probe_share:
+        return took
+    fitting = math.ceil(params.probe_every * share / params.probe_share)
+    return (
+        f"WARNING: {took}, more than pretrain.probe_share allows ({params.probe_share:.0%}): images are not all that costs time "
+        f"on this machine. Probes along the way fit with pretrain.probe_every about {fitting} (one always follows the last step)"
+    )
 
 
 def _cell(row: Row, column: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from stages.core.params import Params
 from stages.core.pixels import PixelStore
 from stages.core.preprocess import Preprocess
 from stages.core.tracking import Tracker
-from stages.core.training import distributed
+from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import History, fit
@@ -76,7 +77,8 @@ def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params,
     kind = method_class(name)
     chosen = check_settings(kind, settings)
     size = batch_size(own, len(data.rows), distributed.world())
-    backbone = create_backbone(own.backbone, data.preprocess.channels, data.preprocess.size, params.seed)
+    create = partial(create_backbone, own.backbone, data.preprocess.channels, data.preprocess.size, params.seed)
+    backbone = create()
     module = kind(backbone, chosen, len(data.rows), params.seed)
     if own.sync_batchnorm:
         distributed.synchronised(module)
@@ -95,6 +97,7 @@ def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params,
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
     history = fit(module, batches, plan, resume, track, probe.of_backbone(backbone, data.preprocess))
+    backbone = sharding.assembled(backbone, create)
     config = {key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")}
     config |= {"paper": kind.paper, "epochs": own.epochs, "seed": params.seed, "images": len(data.rows)}
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)

@@ -19,7 +19,7 @@ from stages.core.training.loop import _Run
 from stages.distill.__main__ import main
 from stages.distill.regression import FeatureRegression, check_size, explained, regression_loss
 from stages.distill.setup import batch_size
-from tests.transfer_project import digest, run_stage, small_params, write_project
+from tests.transfer_project import left_by, run_stage, small_params, write_project
 
 
 @pytest.fixture
@@ -80,17 +80,6 @@ def test_the_student_comes_to_say_what_the_teacher_says(project: Path) -> None:
     assert not list(paths.RESUME.glob("*"))
 
 
-def test_two_runs_in_two_directories_are_byte_identical(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        write_project(200)
-        run_stage(main, small_params())
-        seen.append(digest(Path("models"), Path("metrics"), Path("reports")))
-    assert seen[0] == seen[1]
-
-
 STEP = _Run._step
 
 
@@ -102,16 +91,11 @@ def dies_at_step_four(run: _Run, number: int) -> None:
     STEP(run, number)
 
 
-def test_killed_halfway_it_ends_with_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = []
-    for name in ("whole", "killed"):
-        (tmp_path / name).mkdir()
-        monkeypatch.chdir(tmp_path / name)
-        write_project(250)
-        if name == "killed":
-            with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-                patch.setattr(_Run, "_step", dies_at_step_four)
-                run_stage(main, small_params(distill__epochs=2))
-        run_stage(main, small_params(distill__epochs=2))
-        seen.append(digest(Path("models"), Path("metrics"), Path("reports")))
-    assert seen[0] == seen[1]
+def test_in_two_directories_and_killed_halfway_in_one_it_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    params = small_params(distill__epochs=2)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(_Run, "_step", dies_at_step_four)
+        left_by(main, params, tmp_path / "killed")
+    assert left_by(main, params, tmp_path / "whole") == left_by(main, params, tmp_path / "killed")

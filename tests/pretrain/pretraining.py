@@ -82,6 +82,25 @@ def killing_at(step: int) -> type[SimCLR]:
     return Killing
 
 
+class Interrupted(Exception):
+    """A run that ends in the middle of a step, its process living on."""
+
+
+def interrupted_at(step: int) -> type[SimCLR]:
+    """An objective that gives up while a step is computed, once."""
+
+    class Interrupting(SimCLR):
+        seen = 0
+
+        def forward(self, views: Views) -> dict[str, Tensor]:
+            Interrupting.seen += 1
+            if Interrupting.seen == step:
+                raise Interrupted
+            return super().forward(views)
+
+    return Interrupting
+
+
 def one(seed: int, kill_at: int) -> None:
     """A run in the working directory."""
     if kill_at:

@@ -11,11 +11,13 @@ from torch import nn
 
 from stages.core import registry
 from stages.core.backbones import create_backbone
+from stages.core.io import read_json
 from stages.core.training import distributed
 from stages.pretrain import launch
 from stages.pretrain.method import METHODS
-from tests.pretrain.gradients import gradients
-from tests.pretrain.pretraining import quick
+from tests.pretrain.gradients import REPLICATED, SHARDED, gradients
+from tests.pretrain.pair import sharding
+from tests.pretrain.pretraining import quick, run
 from tests.transfer_project import ROOT
 
 TOLERANCE = 1e-5
@@ -35,7 +37,7 @@ def pair(tmp_path_factory):
         raise Replaced
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Replaced):
-        patch.setattr(launch, "load_params", lambda: quick(pretrain__launch={"processes": 2}))
+        patch.setattr(launch, "load_params", lambda: quick(pretrain__launch={"processes": 2, "shard_above": 300}))
         patch.setattr(os, "execv", execv)
         patch.setattr(sys, "argv", ["stages.pretrain"])
         launch.launch()
@@ -52,17 +54,40 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def both(pair):
-    return gradients(), load_file(pair[0] / "gradients.safetensors")
+    return gradients(REPLICATED) | gradients(SHARDED), load_file(pair[0] / "gradients.safetensors")
 
 
+@pytest.mark.parametrize("network", [REPLICATED, SHARDED])
 @pytest.mark.parametrize("name", registry.names(METHODS))
-def test_two_gloo_processes_give_the_gradient_of_one(both, name):
-    one, two = ({key: value for key, value in grads.items() if key.startswith(f"{name}/")} for grads in both)
+def test_two_gloo_processes_give_the_gradient_of_one(both, name, network):
+    one, two = ({key: value for key, value in grads.items() if key.startswith(f"{network}/{name}/")} for grads in both)
     assert one.keys() == two.keys()
     assert len(one) > 10
     assert max(float(gradient.abs().max()) for gradient in one.values()) > 100 * TOLERANCE
     for key, gradient in one.items():
         torch.testing.assert_close(two[key], gradient, atol=TOLERANCE, rtol=0, msg=lambda said, key=key: f"{key}: {said}")
+
+
+def test_a_run_with_shared_out_weights_resumes_to_the_byte_and_leaves_the_files_of_one_process(pair, tmp_path, monkeypatch):
+    directory, _ = pair
+    assert (directory / "interrupted/out.json").read_bytes() == (directory / "shared/out.json").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    alone = run(sharding())
+    shared = read_json(directory / "shared/out.json")
+    assert shared["weights"].keys() == alone.backbone.state_dict().keys()
+    assert [row["step"] for row in shared["rows"]] == [row["step"] for row in alone.history.rows]
+    for there, here in zip(shared["rows"], alone.history.rows, strict=True):
+        assert there["loss"] == pytest.approx(here["loss"], abs=1e-3)
+        assert there["gradient_norm"] == pytest.approx(here["gradient_norm"], rel=1e-2)
+    kept = [
+        {name: tensor.shape for name, tensor in load_file(last_checkpoint(where)).items()}
+        for where in (directory / "shared", tmp_path)
+    ]
+    assert kept[0] == kept[1]
+
+
+def last_checkpoint(directory):
+    return max(directory.glob(".rootstock/resume/*/*/tensors.safetensors"))
 
 
 def test_a_worker_that_is_killed_is_started_again_and_the_result_is_the_same_to_the_byte(pair):

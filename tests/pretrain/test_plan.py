@@ -4,6 +4,7 @@ import pytest
 
 from stages.core.views.plan import multi_crop, one_view, two_views
 from stages.pretrain.plan import probe_cost, probe_epochs, recipe
+from stages.pretrain.report import probe_share
 from tests.pretrain.pretraining import quick
 
 SHARE = 0.05
@@ -31,3 +32,11 @@ def test_what_is_affordable_comes_as_often_as_asked_for_and_always_at_the_end():
     assert probe_epochs(own, 1437, 1e9) == 30
     assert recipe(own, 0, 128, 11, "pretrained", cost=1e9).probe_every == 30 * 11
     assert recipe(own, 0, 128, 11, "pretrained", cost=0.0).probe_every == 10 * 11
+
+
+def test_a_measured_share_above_the_limit_is_a_warning_that_says_what_would_fit():
+    own = quick(pretrain__probe_every=10, pretrain__probe_share=SHARE).pretrain
+    assert probe_share("control", 0.049, own) == "control: probes took 4.9% of the time"
+    said = probe_share("control", 0.12, own)
+    assert said.startswith("WARNING: control: probes took 12.0% of the time")
+    assert "pretrain.probe_every about 24" in said

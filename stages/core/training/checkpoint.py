@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from stages.core import paths
 from stages.core.errors import DataError, Refused
 from stages.core.io import atomic_directory, canonical_json, read_json, write_json
+from stages.core.training.sharding import like, on_first, shared_out
 
 KEPT = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
@@ -105,16 +106,18 @@ class Resume:
 
 
 def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers and optimiser state under flat names."""
-    packed = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
+    """Weights, buffers and optimiser state under flat names. Of a sharded module the whole on rank 0, in the same form as ever;
+    all processes must call it then."""
+    packed = {f"module/{name}": on_first(tensor) for name, tensor in module.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
-        packed.update({f"optimizer/{number}/{name}": torch.as_tensor(value) for name, value in values.items()})
+        packed.update({f"optimizer/{number}/{name}": on_first(torch.as_tensor(value)) for name, value in values.items()})
     return packed
 
 
 def unpack(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """The reverse of :func:`pack`, in place."""
-    module.load_state_dict({name.removeprefix("module/"): t for name, t in tensors.items() if name.startswith("module/")})
+    saved = {name.removeprefix("module/"): tensor for name, tensor in tensors.items() if name.startswith("module/")}
+    module.load_state_dict(shared_out(saved, module.state_dict()))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         kind, _, rest = name.partition("/")
@@ -125,4 +128,4 @@ def unpack(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.op
     for parameter, values in optimizer.state.items():
         for name, value in values.items():  # fused AdamW walks raw memory: moments need the memory layout of their weight
             if value.shape == parameter.shape:
-                values[name] = torch.empty_like(parameter).copy_(value)
+                values[name] = like(parameter, value)

@@ -19,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from stages.core import compute
 from stages.core.progress import Progress
 from stages.core.tracking import Tracker
-from stages.core.training import distributed
+from stages.core.training import distributed, sharding
 from stages.core.training.checkpoint import Resume, pack, unpack
 from stages.core.training.guards import Guard
 from stages.core.training.optim import clip_gradients, create_optimizer
@@ -49,6 +49,8 @@ class Recipe:
     probe_every: int = 0
     """Steps between probes; one follows the last step, too. 0: never."""
     compile: bool = False
+    shard_above: float | None = None
+    """Million weights of a transformer above which several processes share them out; None: each has them all."""
 
 
 class Batches(Protocol):
@@ -90,8 +92,8 @@ class _Run:
         self, module: nn.Module, batches: Batches, recipe: Recipe, resume: Resume, track: Tracker, probe: Probe | None
     ) -> None:
         self.recipe, self.batches, self.resume, self.track, self.probe = recipe, batches, resume, track, probe
-        self.module = cast(nn.Module, module.to(compute.device(), memory_format=torch.channels_last))  # type: ignore[call-overload]
-        self.module.train()
+        self.sharded = recipe.shard_above is not None and sharding.wanted(module, recipe.shard_above)
+        self.module = self._placed(module).train()
         self.optimizer = create_optimizer(recipe.optimizer, self.module, recipe.weight_decay)
         self.guard = Guard(recipe.stage, recipe.seed)
         self.history = History()
@@ -116,9 +118,14 @@ class _Run:
         self.history.counts = self.guard.counts()
         return self.history
 
+    def _placed(self, module: nn.Module) -> nn.Module:
+        if self.sharded:
+            return sharding.sharded(module.to(compute.device()))
+        return cast(nn.Module, module.to(compute.device(), memory_format=torch.channels_last))  # type: ignore[call-overload]
+
     def _runner(self) -> nn.Module:
         runner: nn.Module = self.module
-        if distributed.world() > 1:
+        if distributed.world() > 1 and not self.sharded:
             runner = distributed.replicated(runner)
         return cast(nn.Module, torch.compile(runner)) if self.recipe.compile else runner
 
@@ -208,9 +215,10 @@ class _Run:
     def _checkpoint(self, done: int) -> None:
         self._read()
         start = time.perf_counter()
+        tensors = pack(self.module, self.optimizer)
         if distributed.rank() == 0:
             state = {"rows": self.history.rows, "recent": self.recent, "guard": self.guard.state}
-            self.resume.save(done, pack(self.module, self.optimizer), state)
+            self.resume.save(done, tensors, state)
         distributed.barrier()
         self.history.seconds["checkpoint"] += time.perf_counter() - start
 

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from stages.core.training.sharding import everywhere
+
 BETAS = (0.9, 0.95)
 
 
@@ -78,7 +80,7 @@ class LARS(torch.optim.Optimizer):
 def clip_gradients(module: nn.Module, largest: float) -> Tensor:
     """Scale gradients to a global norm of at most ``largest`` (0: leave them); returns the norm before, a scalar tensor."""
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients)
+    norm = everywhere(torch.nn.utils.get_total_norm(gradients))
     if largest > 0:
         torch._foreach_mul_(gradients, (largest / (norm + 1e-6)).clamp(max=1.0))
     return norm
