@@ -9,8 +9,9 @@ is reported is the median of the ratios of neighbouring turns, so what disturbs 
 - bare: forward and backward of the same network on a constant tensor, same precision; nothing is loaded or drawn
 - peak: square matrix products in bf16, the most the processor was seen to do
 
-``--case`` picks rows (each takes a few minutes), ``--batch 16 --steps 1 --pairs 1`` is a smoke test. ``--device cuda`` runs
-ours, bare and peak on the GPU.
+``--case`` picks rows (minutes each, the time is printed), ``--batch 16 --steps 1 --pairs 1`` is a smoke test. ``--device cuda``
+runs ours, bare and peak on the GPU. Every round of turns is kept in ``.rootstock/bench`` at once: killed, the same command goes
+on with the rounds that are missing; once all rows are told, the next call measures anew.
 """
 
 from __future__ import annotations
@@ -20,9 +21,11 @@ import os
 import signal
 import sys
 import tempfile
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,10 +33,12 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.contenders import Bare, Case, Lightly, Ours, Peak  # noqa: E402 (the project's root comes first)
+from benchmarks.kept import Kept, Round, code  # noqa: E402
 from benchmarks.ratios import report  # noqa: E402
 from benchmarks.turns import Contender, serve  # noqa: E402
 
 DATA = ROOT.parent / "shared" / "data"
+KEPT = ROOT / ".rootstock" / "bench"
 SMALL: Literal["small"] = "small"
 STANDARD: Literal["standard"] = "standard"
 
@@ -50,6 +55,8 @@ GPU_CASES = {
     "vit-small-224": Case("vit_small_patch16_224", 224, STANDARD, "tiny-imagenet-40.zip", {"bare": 0.9}, 20),
 }
 ON_CPU, ON_GPU = ("ours", "lightly", "ours-fp32", "bare", "peak"), ("ours", "bare", "peak")
+NEEDED = {"lightly": {"lightly"}, "lightly/fp32": {"lightly", "ours-fp32"}, "bare": {"bare"}, "peak": {"bare", "peak"}}
+"""Whom a target is measured against, besides ours."""
 
 
 def extract(case: Case, images: int, directory: Path) -> Path:
@@ -79,24 +86,42 @@ def become(name: str, case: Case, folder: Path, batch: int) -> None:
 
 def compare(name: str, case: Case, given: argparse.Namespace, directory: Path) -> None:
     """Interleave the turns of all contenders of a case and print the medians of their ratios."""
-    folder = extract(case, max(2 * given.batch, 1024), directory)
-    steps = given.steps or case.steps
-    command = [sys.executable, __file__, "--batch", str(given.batch), "--folder", str(folder), "--case", name]
-    command += ["--device", given.device]
-    who = given.only or (ON_GPU if given.device == "cuda" else ON_CPU)
-    turns: dict[str, list[dict[str, float]]] = {one: [] for one in who}
-    with ExitStack() as stack:
-        running = {
-            one: stack.enter_context(Contender([*command, "--serve", one], directory / f"{name}-{one}.log")) for one in who
-        }
-        for number in range(given.pairs + 1):
-            for one, contender in running.items():
-                taken = contender.turn(steps if number else 1)
-                if number:  # the first turn warms up
-                    turns[one].append(taken)
-                    print(f"{name}: turn {number}, {one}: {taken['seconds']:.2f} s", file=sys.stderr, flush=True)
+    began, steps = time.monotonic(), given.steps or case.steps
+    who = given.only or contenders(case, given.device)
+    how = {"case": asdict(case), "who": list(who), "steps": steps, "batch": given.batch, "device": given.device, "code": code()}
+    kept = Kept(KEPT / f"{name}.json", how)
+    if missing := max(0, given.pairs - len(kept.rounds)):
+        print(f"{name}: {missing} of {given.pairs} rounds of {', '.join(who)}", file=sys.stderr, flush=True)
+        folder = extract(case, max(2 * given.batch, 1024), directory)
+        command = [sys.executable, __file__, "--batch", str(given.batch), "--folder", str(folder), "--case", name]
+        command += ["--device", given.device]
+        with ExitStack() as stack:
+            running = {
+                one: stack.enter_context(Contender([*command, "--serve", one], directory / f"{name}-{one}.log")) for one in who
+            }
+            for contender in running.values():
+                contender.turn(1)  # warms up
+            for _ in range(missing):
+                kept.add(a_round(name, running, steps))
     print(f"\n{name}: {case.backbone}, {case.size} px, batch {given.batch}, {given.pairs} interleaved turns of {steps} steps")
+    turns = {one: [taken[one] for taken in kept.rounds[: given.pairs]] for one in who}
     report(case.targets, turns, steps * given.batch)
+    print(f"  took {time.monotonic() - began:.0f} s", flush=True)
+
+
+def contenders(case: Case, device: str) -> Sequence[str]:
+    """Those that the targets of a case are about."""
+    needed = {"ours"}.union(*(NEEDED[label] for label in case.targets))
+    return [one for one in (ON_GPU if device == "cuda" else ON_CPU) if one in needed]
+
+
+def a_round(name: str, running: Mapping[str, Contender], steps: int) -> Round:
+    """One turn of each."""
+    taken = {}
+    for one, contender in running.items():
+        taken[one] = contender.turn(steps)
+        print(f"{name}, {one}: {taken[one]['seconds']:.2f} s", file=sys.stderr, flush=True)
+    return taken
 
 
 def main() -> None:
@@ -106,7 +131,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="in a turn; default: some seconds' worth")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--only", nargs="+", choices=ON_CPU, help="contenders; default: all that the device has")
+    parser.add_argument("--only", nargs="+", choices=ON_CPU, help="contenders; default: those the targets are about")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -120,9 +145,13 @@ def main() -> None:
         become(given.serve, cases[given.case[0]], given.folder, given.batch)
         return
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped"))  # contenders are frozen: only this process can end them
+    began, chosen = time.monotonic(), given.case or list(cases)
     with tempfile.TemporaryDirectory() as directory:
-        for name in given.case or cases:
+        for name in chosen:
             compare(name, cases[name], given, Path(directory))
+    for name in chosen:
+        (KEPT / f"{name}.json").unlink(missing_ok=True)
+    print(f"\nall of it took {(time.monotonic() - began) / 60:.1f} min")
 
 
 if __name__ == "__main__":

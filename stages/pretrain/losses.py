@@ -27,6 +27,11 @@ def full_precision(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
     return outside_autocast
 
 
+def wide(z: Tensor) -> Tensor:
+    """fp32, or fp64 where that is what came in."""
+    return z if z.dtype == torch.float64 else z.float()
+
+
 @full_precision
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     """Normalised temperature-scaled cross entropy: find the other view of the image among all others of the batch.
@@ -37,7 +42,7 @@ def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
 
     Paper: A Simple Framework for Contrastive Learning of Visual Representations, 2020.
     """
-    first, second = gather(normalize(first.float(), dim=1)), gather(normalize(second.float(), dim=1))
+    first, second = gather(normalize(wide(first), dim=1)), gather(normalize(wide(second), dim=1))
     both = torch.cat([first, second])
     similarity = both @ both.T / temperature
     similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), float("-inf"))
@@ -57,7 +62,7 @@ def instance_cross_entropy(features: Tensor, prototypes: Tensor, index: Tensor, 
 
     Paper: Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks, 2014.
     """
-    logits = normalize(features.float(), dim=1) @ normalize(prototypes.float(), dim=1).T
+    logits = normalize(wide(features), dim=1) @ normalize(wide(prototypes), dim=1).T
     return cross_entropy(logits / temperature, index)
 
 
@@ -67,7 +72,7 @@ def barlow_twins(first: Tensor, second: Tensor, weight: float) -> Tensor:
 
     Paper: Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021.
     """
-    first, second = standardise(gather(first.float())), standardise(gather(second.float()))
+    first, second = standardise(gather(wide(first))), standardise(gather(wide(second)))
     correlation = first.T @ second / len(first)
     diagonal = correlation.diagonal()
     on = (1 - diagonal).square().sum()
@@ -86,7 +91,7 @@ def vicreg(first: Tensor, second: Tensor, invariance: float, variance: float, co
 
     Paper: VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, 2021.
     """
-    first, second = gather(first.float()), gather(second.float())
+    first, second = gather(wide(first)), gather(wide(second))
     agreement = mse_loss(first, second)
     spread = (_hinge(first) + _hinge(second)) / 2
     redundancy = _off_diagonal(first) + _off_diagonal(second)
@@ -110,5 +115,5 @@ def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     Papers: Bootstrap your own latent: A new approach to self-supervised Learning, 2020; Exploring Simple Siamese
     Representation Learning, 2020.
     """
-    similarity = (normalize(prediction.float(), dim=1) * normalize(target.detach().float(), dim=1)).sum(dim=1)
+    similarity = (normalize(wide(prediction), dim=1) * normalize(wide(target.detach()), dim=1)).sum(dim=1)
     return (2 - 2 * similarity).mean()

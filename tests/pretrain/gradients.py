@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import torch
 from torch import nn
 
@@ -14,28 +17,30 @@ from stages.pretrain.method import METHODS, method_class
 from tests.pretrain.pretraining import small_data
 
 BATCH = 32
-REPLICATED, SHARDED = "test_resnet", "test_vit"
+REPLICATED, SHARDED = NETWORKS = "test_resnet", "test_vit"
+PRECISIONS = {"fp32": torch.float32, "fp64": torch.float64}
 
 
-def gradients(backbone: str) -> dict[str, torch.Tensor]:
-    """``backbone/objective/weight`` → gradient after one backward pass over this rank's share of the batch, in fp32.
+def gradients() -> dict[str, torch.Tensor]:
+    """``precision/network/objective/weight`` → gradient after one backward pass over this rank's share of the batch.
 
     Several processes share out the weights of a transformer, and have each their own of any other network.
     """
     found: dict[str, torch.Tensor] = {}
-    for name in registry.names(METHODS):
-        found |= _of(name, backbone)
+    for precision, network, name in product(PRECISIONS, NETWORKS, registry.names(METHODS)):
+        found |= {f"{precision}/{network}/{name}/{key}": g for key, g in _of(name, network, PRECISIONS[precision]).items()}
     return found
 
 
-def _of(name: str, network: str) -> dict[str, torch.Tensor]:
+def _of(name: str, network: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     data, kind = small_data(), method_class(name)
     backbone = create_backbone(network, 1, 16, seed=0)
-    module = kind(backbone, kind.Settings(), len(data.rows), 0).train()
+    module = kind(backbone, kind.Settings(), len(data.rows), 0).train().to(dtype)
     distributed.synchronised(module)
     batches = ViewBatches(Pixels(data.store, data.rows), ViewEngine(data.policy, kind.views, data.preprocess), BATCH, 0, data.ids)
     share = BATCH // distributed.world()
     views = batches(0, slice(distributed.rank() * share, (distributed.rank() + 1) * share))
+    views = replace(views, whole=tuple(replace(view, images=view.images.to(dtype)) for view in views.whole))
     runner: nn.Module = module
     if sharding.wanted(module, above=0):
         runner = sharding.sharded(module)
@@ -43,4 +48,4 @@ def _of(name: str, network: str) -> dict[str, torch.Tensor]:
         runner = distributed.replicated(module)
     runner(views)["loss"].backward()
     weights = {key: weight.grad for key, weight in module.named_parameters() if weight.grad is not None}
-    return {f"{network}/{name}/{key}": sharding.everywhere(gradient) for key, gradient in weights.items()}
+    return {key: sharding.everywhere(gradient) for key, gradient in weights.items()}

@@ -18,7 +18,7 @@ from stages.core.params import Params
 from stages.core.training import distributed
 from stages.pretrain import train
 from stages.pretrain.launch import launch
-from tests.pretrain.gradients import REPLICATED, SHARDED, gradients
+from tests.pretrain.gradients import SHARDED, gradients
 from tests.pretrain.pretraining import Interrupted, interrupted_at, killing_at, quick, run, tell
 
 DIES_AT = 6
@@ -40,7 +40,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with distributed.process_group():
         if not Path("gradients.safetensors").exists():
-            _first(gradients(REPLICATED) | gradients(SHARDED), "gradients.safetensors")
+            _first(gradients(), "gradients.safetensors")
         _sharded()
         _run("whole", quick(pretrain__sync_batchnorm=True))
         if os.environ["TORCHELASTIC_RESTART_COUNT"] == "0" and distributed.rank() == 1:

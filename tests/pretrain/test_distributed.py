@@ -1,6 +1,7 @@
 """Two processes are one process with the same global batch, and outlive the death of one of them."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -20,7 +21,7 @@ from tests.pretrain.pair import sharding
 from tests.pretrain.pretraining import quick, run
 from tests.transfer_project import ROOT
 
-TOLERANCE = 1e-5
+TOLERANCE, EXACT = 1e-5, 1e-12
 
 
 class Replaced(Exception):
@@ -54,31 +55,54 @@ def pair(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def both(pair):
-    return gradients(REPLICATED) | gradients(SHARDED), load_file(pair[0] / "gradients.safetensors")
+    return gradients(), load_file(pair[0] / "gradients.safetensors")
+
+
+def largest_gap(some, others):
+    return max(float((others[key].double() - gradient.double()).abs().max()) for key, gradient in some.items())
 
 
 @pytest.mark.parametrize("network", [REPLICATED, SHARDED])
 @pytest.mark.parametrize("name", registry.names(METHODS))
 def test_two_gloo_processes_give_the_gradient_of_one(both, name, network):
-    one, two = ({key: value for key, value in grads.items() if key.startswith(f"{network}/{name}/")} for grads in both)
-    assert one.keys() == two.keys()
-    assert len(one) > 10
-    assert max(float(gradient.abs().max()) for gradient in one.values()) > 100 * TOLERANCE
-    for key, gradient in one.items():
-        torch.testing.assert_close(two[key], gradient, atol=TOLERANCE, rtol=0, msg=lambda said, key=key: f"{key}: {said}")
+    """Exactly: to 1e-12 in fp64. In fp32 to 1e-5, or to what one process is off the exact gradient by rounding where that is
+    more (SimCLR on a transformer: 2.7e-5)."""
+    one, two = (
+        {
+            precision: {key.removeprefix(start): gradients[key] for key in gradients if key.startswith(start)}
+            for precision, start in ((precision, f"{precision}/{network}/{name}/") for precision in ("fp32", "fp64"))
+        }
+        for gradients in both
+    )
+    for precision in ("fp32", "fp64"):
+        assert one[precision].keys() == two[precision].keys()
+        assert len(one[precision]) > 10
+    assert max(float(gradient.abs().max()) for gradient in one["fp32"].values()) > 100 * TOLERANCE
+    assert largest_gap(one["fp64"], two["fp64"]) < EXACT
+    rounding = largest_gap(one["fp32"], one["fp64"])
+    assert rounding < 10 * TOLERANCE
+    assert largest_gap(one["fp32"], two["fp32"]) < max(TOLERANCE, 2 * rounding)
 
 
-def test_a_run_with_shared_out_weights_resumes_to_the_byte_and_leaves_the_files_of_one_process(pair, tmp_path, monkeypatch):
+def test_a_run_with_shared_out_weights_resumes_to_the_byte_and_leaves_a_checkpoint_that_one_process_reads(
+    pair, tmp_path, monkeypatch
+):
     directory, _ = pair
     assert (directory / "interrupted/out.json").read_bytes() == (directory / "shared/out.json").read_bytes()
     monkeypatch.chdir(tmp_path)
-    alone = run(sharding())
+    shutil.copytree(directory / "shared/.rootstock", ".rootstock")
+    goes_on = run(sharding())
     shared = read_json(directory / "shared/out.json")
+    assert shared["weights"] == {name: tensor.numpy().tobytes().hex() for name, tensor in goes_on.backbone.state_dict().items()}
+    assert goes_on.history.rows == shared["rows"]
+    goes_on.resume.clear()
+    alone = run(sharding())
     assert shared["weights"].keys() == alone.backbone.state_dict().keys()
     assert [row["step"] for row in shared["rows"]] == [row["step"] for row in alone.history.rows]
-    for there, here in zip(shared["rows"], alone.history.rows, strict=True):
-        assert there["loss"] == pytest.approx(here["loss"], abs=1e-3)
-        assert there["gradient_norm"] == pytest.approx(here["gradient_norm"], rel=1e-2)
+    there, here = shared["rows"][0], alone.history.rows[0]
+    assert there["loss"] == pytest.approx(here["loss"], abs=1e-4)
+    assert there["gradient_norm"] == pytest.approx(here["gradient_norm"], rel=1e-3)
+    assert shared["rows"][-1]["loss"] == pytest.approx(alone.history.rows[-1]["loss"], abs=0.05)
     kept = [
         {name: tensor.shape for name, tensor in load_file(last_checkpoint(where)).items()}
         for where in (directory / "shared", tmp_path)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.neighbors import KNeighborsClassifier
 
 from stages.core import registry
 from stages.core.errors import ConfigError, StageFailed
@@ -15,6 +16,7 @@ from stages.core.training import batches
 from stages.pretrain import train
 from stages.pretrain.method import METHODS, method_class
 from stages.pretrain.methods.simclr import SimCLR
+from stages.pretrain.probe import Probe
 from tests.pretrain.pretraining import quick, run, small_data
 
 
@@ -113,6 +115,35 @@ def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_g
     assert 1 <= len(kept) <= 2
     for tensors in map(load_file, kept):
         assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if tensor.is_floating_point())
+
+
+def test_a_run_that_says_the_same_of_every_image_says_that_it_collapsed(monkeypatch):
+    class Agreeing(SimCLR):
+        def forward(self, views):
+            features = self.features(views.images)
+            return {"loss": (features - 1).square().mean()}
+
+    monkeypatch.setattr(train, "method_class", lambda name: Agreeing)
+    found = run(quick(pretrain__backbone="test_vit", pretrain__learning_rate=0.01, pretrain__epochs=6)).metrics
+    assert found["collapsed"]
+    assert found["embedding_std"] < 0.3
+    assert found["feature_variance"] < 0.01
+
+
+def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never_sees_a_test_image():
+    data, seen = small_data(), []
+    probe = Probe.of(data.manifest, data.store, 0)
+    found = probe(lambda images: seen.append(images) or images.flatten(1).float())
+    seen = {image.numpy().tobytes() for images in seen for image in images}
+    frame = data.manifest.frame
+    test = data.store.gather(np.flatnonzero(frame["split"] == "test"))
+    assert not seen & {image.numpy().tobytes() for image in test}
+    bank, queries = data.manifest.labelled_rows("train"), data.manifest.labelled_rows("val")
+    assert probe.images == len(bank) + len(queries) + len(data.rows)
+    nearest = KNeighborsClassifier(1).fit(data.store.gather(bank).flatten(1), data.manifest.labels(bank))
+    assert found["knn"] == pytest.approx(
+        nearest.score(data.store.gather(queries).flatten(1), data.manifest.labels(queries)), abs=0.2
+    )
 
 
 @pytest.mark.slow  # half a minute of compiling

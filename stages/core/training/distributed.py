@@ -123,7 +123,7 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
             return super().forward(images)
         axes = [axis for axis in range(images.dim()) if axis != 1]
         shape = [1, -1, *([1] * (images.dim() - 2))]
-        values = images.float()
+        values = images if images.dtype == torch.float64 else images.float()
         count = values.numel() / values.shape[1] * world()
         mean = total(values.sum(dim=axes)) / count
         centred = values - mean.view(shape)
