@@ -16,11 +16,9 @@ Round = dict[str, dict[str, float]]
 
 
 def code() -> str:
-    """A hash of the commit and of what differs from it: rounds of other code do not belong together."""
-    said = [
-        subprocess.run(["git", *words], cwd=ROOT, capture_output=True).stdout
-        for words in (["rev-parse", "HEAD"], ["diff", "HEAD"])
-    ]
+    """A hash of what is measured, changes not yet committed included: rounds of other code do not belong together."""
+    commands = (["rev-parse", "HEAD:stages", "HEAD:benchmarks"], ["diff", "HEAD", "--", "stages", "benchmarks"])
+    said = [subprocess.run(["git", *words], cwd=ROOT, capture_output=True).stdout for words in commands]
     return hashlib.sha256(b"".join(said)).hexdigest()[:16]
 
 
