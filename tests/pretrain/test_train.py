@@ -146,7 +146,7 @@ def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never
     )
 
 
-@pytest.mark.slow  # half a minute of compiling
+@pytest.mark.slow  # 25 processor seconds and the C++ compiler's
 def test_compiled_it_learns_the_same_within_rounding():
     settings = {"pretrain__precision": "fp32", "pretrain__backbone": "test_vit", "pretrain__epochs": 1}
     plain = run(quick(**settings))
