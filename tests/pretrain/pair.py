@@ -23,11 +23,13 @@ from tests.pretrain.pretraining import Interrupted, interrupted_at, killing_at, 
 
 DIES_AT = 6
 """Of nine steps; a checkpoint follows every second."""
+INTERRUPTED_AT = 3
 
 
 def sharding() -> Params:
-    """A small transformer whose weights two processes share."""
+    """A small transformer whose weights two processes share, for three steps."""
     return quick(
+        pretrain__epochs=1,
         pretrain__backbone=SHARDED,
         pretrain__precision="fp32",
         pretrain__sync_batchnorm=True,
@@ -57,7 +59,7 @@ def _first(found: dict[str, torch.Tensor], file: str) -> None:
 def _sharded() -> None:
     _run("shared", sharding())
     unhindered = train.method_class
-    train.method_class = lambda name: interrupted_at(DIES_AT)  # type: ignore[assignment]
+    train.method_class = lambda name: interrupted_at(INTERRUPTED_AT)  # type: ignore[assignment]
     try:
         _run("interrupted", sharding())
     except Interrupted:
