@@ -61,7 +61,7 @@ def decode(source: bytes | Path | str, channels: int, max_pixels: int) -> Pixels
 
 def open_pixels(source: bytes | Path | str, max_pixels: int) -> Pixels:
     """Decode to uint8 ``(H, W, 1)`` (grey) or ``(H, W, 3)``, as the source has it, under the rules above."""
-    content = _content(source, max_pixels)
+    content = whole(source, max_pixels)
     pixels = plain_jpeg(content, max_pixels)
     if pixels is not None:
         return pixels
@@ -71,7 +71,7 @@ def open_pixels(source: bytes | Path | str, max_pixels: int) -> Pixels:
 
 def open_image(source: bytes | Path | str, max_pixels: int) -> Image.Image:
     """The same as a Pillow image of mode ``L`` or ``RGB``, decoded by Pillow."""
-    content = _content(source, max_pixels)
+    content = whole(source, max_pixels)
     if not content:
         raise Unreadable("empty file")
     try:
@@ -90,6 +90,11 @@ def open_image(source: bytes | Path | str, max_pixels: int) -> Image.Image:
     except Exception as error:  # a decoder fed a damaged file may raise anything
         text = _ADDRESS.sub("", str(error)).strip() or type(error).__name__
         raise Unreadable(f"damaged: {text}") from None
+
+
+def whole(source: bytes | Path | str, max_pixels: int) -> bytes:
+    """The bytes of an image file; of more than any image of ``max_pixels`` has nothing is read."""
+    return source if isinstance(source, bytes) else read_file(source, BYTES_PER_PIXEL * max_pixels)
 
 
 def read_file(path: Path | str, limit: int) -> bytes:
@@ -161,10 +166,6 @@ def resize(image: Pixels, size: int, interpolation: Interpolation = STORE_INTERP
     picture = Image.fromarray(image[:, :, 0] if channels == 1 else image)
     scaled = np.asarray(picture.resize((size, size), _FILTERS[interpolation], box=(left, top, left + side, top + side)))
     return scaled[:, :, None] if channels == 1 else scaled
-
-
-def _content(source: bytes | Path | str, max_pixels: int) -> bytes:
-    return source if isinstance(source, bytes) else read_file(source, BYTES_PER_PIXEL * max_pixels)
 
 
 def _regular(path: Path | str) -> BinaryIO:

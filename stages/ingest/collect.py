@@ -50,7 +50,8 @@ def list_sources(found: list[Source], params: Params) -> Listed:
 def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path, cache: Path = paths.CACHE) -> pd.DataFrame:
     """Decode every image into the store at ``directory``; one row of facts per image, in the same order.
 
-    Files whose bytes the last ingest decoded are taken from there.
+    Files whose bytes the last ingest decoded are taken from there. What is remembered of a file are the bytes that were
+    decoded, not those it had when it was listed: a file that could not be read just then gets another chance.
     """
     contents = np.concatenate([_contents(entries) for _, entries in listed])
     kept = cache_directory(cache, store.size, store.channels, max_pixels, store.kind)
@@ -59,11 +60,12 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
     fresh = np.flatnonzero(known < 0)
     workers = min(processors(), len(fresh) // WORTH_A_WORKER)
     facts = Facts(len(contents))
+    same = decoded is not None and not len(fresh) and np.array_equal(known, np.arange(len(decoded.store)))
     with _writer(store, directory) as writer, Progress("ingest", len(known), "images") as bar:
         if decoded:
             facts.copy(np.flatnonzero(known >= 0), decoded.facts, known[known >= 0])
             bar.advance(len(known) - len(fresh))
-        if decoded and not len(fresh) and np.array_equal(known, np.arange(len(decoded.store))):
+        if decoded and same:
             writer.adopt(decoded.store)
         else:
             place = _begin(writer, known, decoded)
@@ -71,10 +73,11 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
             for part in done:
                 _append(writer, part, known, decoded)
                 facts.set(part.rows, part.facts)
+                contents[part.rows] = np.where(contents[part.rows].any(axis=1)[:, None], part.facts.contents, 0)
                 bar.advance(len(part.rows))
             _append_known(writer, len(known), known, decoded)
     frame = facts.frame()
-    if contents.any():
+    if contents.any() and not same:
         keep(kept, directory, frame, contents)
     return frame
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.core.images import Pixels, Unreadable, content_id, in_channels, open_pixels, resize
+from stages.core.images import Pixels, Unreadable, content_id, in_channels, open_pixels, resize, whole
 from stages.core.registry import load
 from stages.ingest.phash import SIDE, as_text, phash
 
@@ -36,6 +37,7 @@ class Chunk:
     hashes: list[str | None]
     shapes: npt.NDArray[np.int32]  # (n, 3): width, height, channels of the source image
     reasons: list[str | None]
+    contents: npt.NDArray[np.uint8]  # (n, 32): sha256 of the very bytes that were decoded, zeros where there were none
 
 
 def decode_chunk(task: Task) -> Chunk:
@@ -45,6 +47,7 @@ def decode_chunk(task: Task) -> Chunk:
     pixels = np.zeros((count, task.size, task.size, task.channels), np.uint8)
     grey = np.zeros((count, SIDE, SIDE), np.uint8)
     shapes = np.zeros((count, 3), np.int32)
+    contents = np.zeros((count, 32), np.uint8)
     ids: list[str | None] = [None] * count
     reasons: list[str | None] = [None] * count
     unscaled: list[int] = []
@@ -52,8 +55,11 @@ def decode_chunk(task: Task) -> Chunk:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files: what cannot be used is quarantined with its reason
         for row, handle in enumerate(task.handles):
             try:
-                content = fetch(handle)
-                image = content if isinstance(content, np.ndarray) else open_pixels(content, task.max_pixels)
+                image = fetch(handle)
+                if not isinstance(image, np.ndarray):
+                    content = whole(image, task.max_pixels)
+                    contents[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
+                    image = open_pixels(content, task.max_pixels)
             except Unreadable as error:
                 reasons[row] = str(error)
                 continue
@@ -69,13 +75,14 @@ def decode_chunk(task: Task) -> Chunk:
     if unscaled:
         grey[unscaled] = _luma(pixels[unscaled])
     hashes = [None if name is None else text for name, text in zip(ids, as_text(phash(grey)), strict=True)]
-    return Chunk(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons)
+    return Chunk(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons, contents)
 
 
 def crashed(task: Task) -> Chunk:
     """What stands for the one image of a task whose decoding killed the process."""
     pixels = np.zeros((1, task.channels, task.size, task.size), np.uint8)
-    return Chunk(pixels, [None], [None], np.zeros((1, 3), np.int32), ["the decoder crashed on it"])
+    nothing = np.zeros((1, 3), np.int32), ["the decoder crashed on it"], np.zeros((1, 32), np.uint8)
+    return Chunk(pixels, [None], [None], *nothing)
 
 
 def join(chunks: Sequence[Chunk]) -> Chunk:
@@ -86,6 +93,7 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
         [text for chunk in chunks for text in chunk.hashes],
         np.concatenate([chunk.shapes for chunk in chunks]),
         [reason for chunk in chunks for reason in chunk.reasons],
+        np.concatenate([chunk.contents for chunk in chunks]),
     )
 
 

@@ -12,7 +12,9 @@ import pytest
 from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
 from stages.core import paths
+from stages.core.sources import sources
 from stages.ingest import collect, deliver
+from stages.ingest.resolve import Store
 
 
 @pytest.fixture
@@ -138,3 +140,23 @@ def test_of_a_store_of_jpegs_too_only_what_is_new_is_decoded_and_made(counted, t
         (source / "1" / f"{number:04}.png").unlink()
     save(digit(0), source / "0" / "0000.png")
     assert ingest(source) == exact
+
+
+def test_a_file_that_was_broken_only_while_it_was_read_gets_another_chance(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "in", per_class=4)
+    sound = {name: (source / name).read_bytes() for name in ("0/0000.png", "1/0001.png", "2/0002.png")}
+    params = params_with(ingest={"source": f"folder:{source}"})
+    listed = collect.list_sources(sources(params.ingest), params)
+    (source / "0" / "0000.png").unlink()
+    (source / "1" / "0001.png").write_bytes(sound["1/0001.png"][:60])
+    (source / "2" / "0002.png").write_bytes(encoded(digit(300), "PNG"))
+    lost = collect.decode_images(listed, Store(32, 1), 10**6, tmp_path / "a", tmp_path / "cache")
+    assert lost["reason"].notna().sum() == 2
+    for name, content in sound.items():
+        (source / name).write_bytes(content)
+    found = collect.decode_images(listed, Store(32, 1), 10**6, tmp_path / "a", tmp_path / "cache")
+    fresh = collect.decode_images(listed, Store(32, 1), 10**6, tmp_path / "b", tmp_path / "other")
+    assert found["reason"].isna().all()
+    assert found.equals(fresh)
+    assert (tmp_path / "a" / "00000.bin").read_bytes() == (tmp_path / "b" / "00000.bin").read_bytes()
