@@ -73,7 +73,7 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
             for part in done:
                 _append(writer, part, known, decoded)
                 facts.set(part.rows, part.facts)
-                contents[part.rows] = np.where(contents[part.rows].any(axis=1)[:, None], part.facts.contents, 0)
+                contents[part.rows] = part.facts.contents * contents[part.rows].any(axis=1, keepdims=True)
                 bar.advance(len(part.rows))
             _append_known(writer, len(known), known, decoded)
     frame = facts.frame()

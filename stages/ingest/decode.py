@@ -81,8 +81,8 @@ def decode_chunk(task: Task) -> Chunk:
 def crashed(task: Task) -> Chunk:
     """What stands for the one image of a task whose decoding killed the process."""
     pixels = np.zeros((1, task.channels, task.size, task.size), np.uint8)
-    nothing = np.zeros((1, 3), np.int32), ["the decoder crashed on it"], np.zeros((1, 32), np.uint8)
-    return Chunk(pixels, [None], [None], *nothing)
+    shapes, contents = np.zeros((1, 3), np.int32), np.zeros((1, 32), np.uint8)
+    return Chunk(pixels, [None], [None], shapes, ["the decoder crashed on it"], contents)
 
 
 def join(chunks: Sequence[Chunk]) -> Chunk:
