@@ -54,11 +54,12 @@ def resident(process: int) -> int:
 
 
 def children(process: int) -> list[int]:
-    """Its children, those of all its threads."""
+    """Its children, those of all its threads, and theirs."""
     try:
-        return [int(name) for file in Path(f"/proc/{process}/task").glob("*/children") for name in file.read_text().split()]
+        own = [int(name) for file in Path(f"/proc/{process}/task").glob("*/children") for name in file.read_text().split()]
     except OSError:
         return []
+    return own + [below for child in own for below in children(child)]
 
 
 def watched(project: Path) -> tuple[float, float, float]:
