@@ -28,17 +28,29 @@ SEEDS = 5
 TAUGHT = "registry:taught@400"
 
 
-def balance(scratch: Path) -> None:
-    """Pools at 100:1: ten digits; ten CIFAR-10 classes; three kinds of pictures."""
+def digits(scratch: Path) -> None:
+    """Ten digits at 100:1, by what needs no labels and by an encoder that was taught the classes on other digits."""
     with workplace(scratch, "balance-digits"):
         manifest, store = ingest("digits")
         truth = manifest.frame["label"].to_numpy(str)
         sizes = dict(zip("0123456789", np.geomspace(170, 2, 10).round().astype(int), strict=True))
-        for encoder in ("pixels", "scattering", "self"):
-            _compare("digits", manifest, store, truth, sizes, 60, encoder)
         _teach(manifest, store, truth, _drawn(truth, sizes))
-        for clusters in ("auto", (60, 15)):
-            _compare("digits", manifest, store, truth, sizes, 60, TAUGHT, operator.Settings(clusters=clusters))
+        for encoder in ("pixels", "scattering", "self", TAUGHT):
+            _compare("digits", manifest, store, truth, sizes, 60, encoder)
+
+
+def shapes(scratch: Path) -> None:
+    """Five rendered shapes at 100:1: colour and background vary more than shape does."""
+    with workplace(scratch, "balance-shapes"):
+        manifest, store = ingest("synthetic:images=3000,imbalance=100")
+        truth = manifest.frame["label"].to_numpy(str)
+        names, counts = np.unique(truth, return_counts=True)
+        for encoder in ("pixels", "scattering"):
+            _compare("shapes", manifest, store, truth, dict(zip(names.tolist(), counts.tolist(), strict=True)), 100, encoder)
+
+
+def kinds(scratch: Path) -> None:
+    """Photographs, digits and rendered shapes at 100:10:1."""
     cifar = extracted("cifar10", scratch)
     with workplace(scratch, "balance-kinds"):
         source = [
@@ -50,6 +62,11 @@ def balance(scratch: Path) -> None:
         truth = manifest.frame["source"].to_numpy(str)
         for encoder in ("pixels", "scattering"):
             _compare("kinds", manifest, store, truth, {"objects": 10000, "digits": 1000, "shapes": 100}, 300, encoder)
+
+
+def photographs(scratch: Path) -> None:
+    """Ten CIFAR-10 classes at 100:1."""
+    cifar = extracted("cifar10", scratch)
     with workplace(scratch, "balance-cifar"):
         manifest, store = ingest(f"folder:{cifar / 'train'}")
         truth = manifest.frame["label"].to_numpy(str)
@@ -82,29 +99,22 @@ def _teach(manifest: Manifest, store: PixelStore, truth: np.ndarray, pool: np.nd
 
 
 def _compare(
-    name: str,
-    manifest: Manifest,
-    store: PixelStore,
-    truth: np.ndarray,
-    sizes: dict[str, int],
-    wanted: int,
-    encoder: str,
-    settings: operator.Settings = operator.Settings(),  # noqa: B008 (frozen)
+    name: str, manifest: Manifest, store: PixelStore, truth: np.ndarray, sizes: dict[str, int], wanted: int, encoder: str
 ) -> None:
     keep = _drawn(truth, sizes)
     pool = unlabelled(manifest, keep)
     told = []
-    for way, apply, own in (("balance", operator, settings), ("random", budget, budget.Settings())):
+    for way, module in (("balance", operator), ("random", budget)):
         found = []
         for seed in range(SEEDS):
             curation = Curation(pool, store, encoder, wanted, seed=0)  # one encoder, several draws
             curation.seed = seed
-            apply.apply(curation, own)
+            module.apply(curation, module.Settings())
             found.append(entropy(truth[curation.keep], len(sizes)))
         told.append(f"{way} {np.mean(found):.3f} ({min(found):.3f} to {max(found):.3f})")
     best = entropy(np.repeat(list(sizes), _most_even(list(sizes.values()), wanted)), len(sizes))
     print(
-        f"balance: {name}, {keep.sum():,} images, {wanted} drawn by {encoder}, clusters {settings.clusters}: "
+        f"balance: {name}, {keep.sum():,} images, {wanted} drawn by {encoder}: "
         f"class entropy {', '.join(told)}; {best:.3f} is possible",
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""Are 60 % of the images, chosen by contrastive_subset, worth more to SimCLR than 60 % drawn by lot?"""
+"""Are 60 % of the images, chosen by contrastive_subset (two proxy encoders), worth more to SimCLR than 60 % drawn by lot?"""
 
 from __future__ import annotations
 
@@ -25,11 +25,16 @@ T_95 = 4.303
 """Student's t for three pairs."""
 
 
-def contrastive(scratch: Path) -> None:
-    """kNN on held-out images after the same number of steps, three seeds, two data sets; small pictures, as it takes 12 runs."""
+def digits(scratch: Path) -> None:
+    """kNN on held-out digits after the same number of steps, three seeds; small pictures, as it takes nine trainings."""
     compute.deterministic()
     with workplace(scratch, "contrastive-digits"):
         _compare("digits", *ingest("digits", store_size=8), images=1200, epochs=60)
+
+
+def photographs(scratch: Path) -> None:
+    """The same on CIFAR-10."""
+    compute.deterministic()
     cifar = extracted("cifar10", scratch)
     with workplace(scratch, "contrastive-cifar"):
         _compare("cifar10", *ingest(f"folder:{cifar / 'test'}", store_size=16), images=4000, epochs=11)
@@ -42,10 +47,11 @@ def _compare(name: str, manifest: Manifest, store: PixelStore, images: int, epoc
     seen = np.isin(np.arange(len(manifest)), train)
     pool = unlabelled(manifest, seen)
     policy = resolve("auto", store.shape[1], store.shape[-1])
-    scores: dict[str, list[float]] = {"chosen": [], "random": []}
+    ways = {"scattering": contrastive_subset, "self": contrastive_subset, "random": budget}
+    scores: dict[str, list[float]] = {way: [] for way in ways}
     for seed in range(SEEDS):
-        for way, operator in (("chosen", contrastive_subset), ("random", budget)):
-            curation = Curation(pool, store, "scattering", SHARE, seed)
+        for way, operator in ways.items():
+            curation = Curation(pool, store, "pixels" if way == "random" else way, SHARE, seed)
             operator.apply(curation, operator.Settings())
             rows = np.flatnonzero(curation.keep)
             data = Data(pool, store, rows, policy, Preprocess.from_pixels(store, train))
@@ -58,10 +64,11 @@ def _compare(name: str, manifest: Manifest, store: PixelStore, images: int, epoc
             bank, queries = embed(encoder, store, train), embed(encoder, store, test)
             scores[way].append(float((knn_predict(bank, labels[train], queries, NEIGHBOURS) == labels[test]).mean()))
             print(f"contrastive: {name}, seed {seed}, {way}: {len(rows):,} images, kNN {scores[way][-1]:.4f}", flush=True)
-    differences = np.array(scores["chosen"]) - np.array(scores["random"])
-    half = T_95 * differences.std(ddof=1) / len(differences) ** 0.5
-    print(
-        f"contrastive: {name}: chosen {np.mean(scores['chosen']):.4f}, random {np.mean(scores['random']):.4f}, "
-        f"difference {differences.mean():+.4f} ± {half:.4f} (95 %)",
-        flush=True,
-    )
+    for way in ("scattering", "self"):
+        differences = np.array(scores[way]) - np.array(scores["random"])
+        half = T_95 * differences.std(ddof=1) / len(differences) ** 0.5
+        print(
+            f"contrastive: {name}: chosen by {way} {np.mean(scores[way]):.4f}, random {np.mean(scores['random']):.4f}, "
+            f"difference {differences.mean():+.4f} ± {half:.4f} (95 %)",
+            flush=True,
+        )

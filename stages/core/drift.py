@@ -1,15 +1,16 @@
 """Do new images look like the old ones? Two-sample tests on features with a false-alarm rate that is kept. Numpy and scipy only.
 
-Two tests look at two things. The nearest-neighbour test sees any change of the joint distribution, in many dimensions; the
-per-feature tests say where a change sits. Each gets half of the error budget, so that a check of unchanged data raises an
-alarm in at most ``alpha`` of all checks. With enough images the smallest change is significant, so an alarm also needs the
-change to be large enough to matter.
+Three tests look at three things. The nearest-neighbour test sees any change of the joint distribution, new clusters too; the
+classifier test sees a small change that many features share; the per-feature tests say where a change sits. Each gets a third
+of the error budget, so that a check of unchanged data raises an alarm in at most ``alpha`` of all checks. With enough images
+the smallest change is significant, so an alarm also needs the change to be large enough to matter.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,10 +18,13 @@ from numpy.typing import NDArray
 
 from stages.core.errors import DataError
 from stages.core.random import numpy_generator
+from stages.core.separation import Separation, classifier_test
 
 Array = NDArray[np.float32]
 FEWEST = 10
 """Images on either side below which no test says anything."""
+TESTS = 3
+"""Tests that share the error budget."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,13 @@ class Drift:
     reference: int
     new: int
     neighbours: NeighbourTest
+    classifier: Separation
     features: tuple[FeatureTest, ...]
 
     @property
     def drifting_features(self) -> tuple[FeatureTest, ...]:
         """The features that changed, and by enough to matter."""
-        return tuple(f for f in self.features if f.p_value <= self.alpha / 2 and f.distance >= self.threshold)
+        return tuple(f for f in self.features if f.p_value <= self.alpha / TESTS and f.distance >= self.threshold)
 
     @property
     def sentence(self) -> str:
@@ -63,7 +68,8 @@ class Drift:
         sizes = f"{self.new:,} new images against {self.reference:,}"
         found = f"{len(self.drifting_features)} of {len(self.features)} features moved"
         near = f"own-side neighbours {self.neighbours.excess:+.3f} over chance (p = {self.neighbours.p_value:.2g})"
-        return f"{'Drift' if self.drifted else 'No drift'}: {sizes}; {near}; {found}"
+        apart = f"a classifier tells them apart by {self.classifier.excess:+.3f} (p = {self.classifier.p_value:.2g})"
+        return f"{'Drift' if self.drifted else 'No drift'}: {sizes}; {near}; {apart}; {found}"
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -86,21 +92,28 @@ def detect_drift(
 
     Args:
         alpha: share of checks of unchanged data that may raise an alarm.
-        threshold: least change that counts, on the scale of both effects (0 to 1).
+        threshold: least change that counts, on the scale of all effects (0 to 1).
         names: D names of the features; numbers by default.
-        sample: images per side drawn for the nearest-neighbour test, whose cost grows with its square.
+        sample: images per side drawn for the two joint tests, whose cost grows with its square.
+        permutations: at least; more where ``alpha`` is so small that fewer could never reach it.
 
     Raises:
         DataError: the two sides have different features, a value is not finite, or a side has fewer than ten images.
     """
     _check(reference, new)
-    near = neighbour_test(
-        _draw(reference, sample, seed, "reference"), _draw(new, sample, seed, "new"), neighbours, permutations, seed
-    )
+    few = _draw(reference, sample, seed, "reference"), _draw(new, sample, seed, "new")
+    permutations = enough(permutations, alpha / TESTS)
+    near = neighbour_test(*few, neighbours, permutations, seed)
+    apart = classifier_test(*few, permutations, seed)
     features = feature_tests(reference, new, names)
-    drift = Drift(False, alpha, threshold, len(reference), len(new), near, features)
-    joint = near.p_value <= alpha / 2 and near.excess >= threshold
-    return Drift(joint or bool(drift.drifting_features), alpha, threshold, len(reference), len(new), near, features)
+    joint = any(test.p_value <= alpha / TESTS and test.excess >= threshold for test in (near, apart))
+    drift = Drift(joint, alpha, threshold, len(reference), len(new), near, apart, features)
+    return replace(drift, drifted=joint or bool(drift.drifting_features))
+
+
+def enough(permutations: int, level: float) -> int:
+    """Permutations whose smallest p-value reaches the level."""
+    return max(permutations, math.ceil(1 / level) - 1)
 
 
 def neighbour_test(reference: Array, new: Array, neighbours: int, permutations: int, seed: int) -> NeighbourTest:

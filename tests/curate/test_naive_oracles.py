@@ -11,7 +11,7 @@ from stages.core.pixels import PixelStore
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
 from stages.curate.operators import budget, near_duplicates, outliers, pseudo_classes
-from stages.curate.operators.contrastive_subset import cover
+from stages.curate.operators.contrastive_subset import most_similar
 from stages.curate.similar import similarity
 from stages.curate.state import Curation
 
@@ -125,12 +125,15 @@ def test_near_duplicates_against_all_pairs(tmp_path, monkeypatch):
         assert alike[row][state.keep].sum() == 1
 
 
-def test_greedy_cover_against_trying_every_image_each_time():
+def test_the_contrastive_choice_against_trying_every_image_each_time():
+    def worth(table: np.ndarray, inside: list[int]) -> float:
+        return sum(table[a, b] for a in inside for b in range(12) if b not in inside)
+
     for seed in range(20):
-        points = numpy_generator(seed, "cover").normal(size=(12, 3))
+        points = numpy_generator(seed, "similar").normal(size=(12, 3))
         table = np.maximum(points @ points.T, 0)
         chosen: list[int] = []
-        for _ in range(5):
-            left = [one for one in range(12) if one not in chosen]
-            chosen.append(max(left, key=lambda one, so_far=tuple(chosen): table[[*so_far, one]].max(axis=0).sum()))
-        assert cover(table, 5).tolist() == sorted(chosen)
+        for _ in range(7):
+            values = {one: worth(table, [*chosen, one]) for one in range(12) if one not in chosen}
+            chosen.append(max(values, key=values.__getitem__))
+        assert most_similar(table, 7).tolist() == sorted(chosen)

@@ -3,6 +3,7 @@
 from collections import Counter
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from image_folders import DIGITS, IMAGES
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
 from stages.curate.candidates import hash_pairs, neighbours
-from stages.curate.operators.balance import allocate, share_out
+from stages.curate.operators import balance
+from stages.curate.operators.balance import allocate, join, linked, share_out
 from stages.curate.operators.exact_duplicates import find_copies
 from stages.curate.operators.near_duplicates import distinct_pairs
 from stages.curate.similar import chance_limit, similarity
@@ -54,7 +56,7 @@ def test_a_hierarchy_meets_the_budget_and_balances_the_top_first(seed, budget):
     draw = numpy_generator(seed, "t")
     leaf, parent = draw.integers(0, 12, 300), draw.integers(0, 3, 12)
     labelled = draw.random(300) < 0.1
-    quotas = share_out(leaf, labelled, [parent], 12, budget)
+    quotas = share_out(leaf, labelled, [parent], 12, budget, draw)
     assert quotas.sum() == budget
     assert (quotas <= np.bincount(leaf, minlength=12)).all()
     if labelled.sum() <= budget:
@@ -64,6 +66,37 @@ def test_a_hierarchy_meets_the_budget_and_balances_the_top_first(seed, budget):
     bound = np.bincount(parent, np.bincount(leaf[labelled], minlength=12), 3)
     if labelled.sum() <= budget and room.any():
         assert (tops <= np.maximum(tops[room].min() + 1, bound)).all()
+
+
+def test_groups_against_joining_the_nearest_two_one_pair_at_a_time():
+    for seed in range(10):
+        points = numpy_generator(seed, "linked").normal(size=(14, 3))
+        groups = [[number] for number in range(14)]
+        while len(groups) > 4:
+            apart = {
+                (one, two): np.mean([np.linalg.norm(points[a] - points[b]) for a in groups[one] for b in groups[two]])
+                for one in range(len(groups))
+                for two in range(one)
+            }
+            one, two = min(apart, key=apart.__getitem__)
+            groups[two] += groups.pop(one)
+        found = linked(points, 4)
+        assert sorted(sorted(group) for group in groups) == sorted(np.flatnonzero(found == one).tolist() for one in set(found))
+
+
+@pytest.mark.parametrize("most_linked", [4096, 10])
+def test_a_rare_kind_gets_as_much_as_a_common_one(most_linked, monkeypatch):
+    monkeypatch.setattr(balance, "MOST_LINKED", most_linked)
+    kind = np.repeat([0, 1, 2], [1000, 100, 10])
+    points = torch.from_numpy(numpy_generator(0, "kinds").normal(size=(1110, 2)) + 20 * kind[:, None]).float()
+    fetch = lambda chosen: points[torch.from_numpy(chosen)]  # noqa: E731
+    rows = np.arange(1110)
+    levels = balance.level_sizes("auto", 1110)
+    centroids = kmeans.fit(fetch, rows, levels[0], 0)
+    leaf = kmeans.assign(fetch, rows, centroids)
+    quotas = share_out(leaf, np.zeros(1110, bool), join(centroids, (3,), 0), levels[0], 30, numpy_generator(0, "lot"))
+    of_kind = kind[[np.flatnonzero(leaf == number)[0] for number in range(levels[0])]]
+    assert np.bincount(of_kind, quotas).tolist() == [10, 10, 10]
 
 
 def test_kmeans_reaches_what_a_plain_loop_reaches_from_the_same_start():

@@ -1,15 +1,16 @@
 """Cluster-balanced sampling to ``curate.budget``: rare kinds of images are kept, common ones thinned.
 
-Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach (2024): k-means on the features, k-means on its
-centroids, and so on; then the budget is shared out from the top, at each level as equally as the cluster sizes allow.
+After Automatic Data Curation for Self-Supervised Learning: A Clustering-Based Approach (2024): many small k-means clusters, which
+are clustered again; then the budget is shared out from the top, at each level as equally as the cluster sizes allow. The paper
+makes every level by k-means and draws centroids anew so that common kinds do not get most of them; here clusters are joined by
+average linkage, which looks at how far apart they are and not at how many there are, so a rare kind keeps a branch of its own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from stages.core.manifest import Rows
@@ -18,19 +19,17 @@ from stages.core.random import numpy_generator
 from stages.curate import kmeans
 from stages.curate.state import Curation
 
-
-@dataclass(frozen=True)
-class _Points:
-    """Centroids fetched like features."""
-
-    values: Tensor
-
-    def __call__(self, rows: Rows) -> Tensor:
-        return self.values[torch.from_numpy(rows)]
+FINE_SHARE, FINEST = 3, 1024
+"""``auto``: a cluster for three images, up to this many clusters."""
+BRANCHES = 2.5
+"""``auto``: so many times the root of the finest clusters are joined to."""
+MOST_LINKED = 4096
+"""Clusters whose distances from each other are all held in memory (a quarter of a GiB)."""
 
 
 class Settings(Section):
-    """``clusters`` per level, finest first: a number, a list, or ``auto`` (half a root of the data, then the root of that)."""
+    """``clusters`` per level, finest first: a number, a list, or ``auto``, one for three images but at most 1,024, then 2.5
+    times the root of that."""
 
     clusters: Auto | Positive | tuple[Positive, ...] = "auto"
 
@@ -44,15 +43,11 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     centroids = kmeans.fit(curation.features, rows, levels[0], curation.seed)
     readable = curation.manifest.rows(curation.manifest.ok)
     curation.cluster[readable] = kmeans.assign(curation.features, readable, centroids)
-    parents = []
-    for clusters in levels[1:]:
-        index = np.arange(len(centroids), dtype=np.int64)
-        fetch = _Points(centroids)
-        centroids = kmeans.fit(fetch, index, clusters, curation.seed)
-        parents.append(kmeans.assign(fetch, index, centroids))
+    parents = join(centroids, levels[1:], curation.seed)
 
     leaf = curation.cluster[rows]
-    quotas = share_out(leaf, curation.labelled[rows], parents, levels[0], curation.budget)
+    lot = numpy_generator(curation.seed, "balance", "shares")
+    quotas = share_out(leaf, curation.labelled[rows], parents, levels[0], curation.budget, lot)
     chosen = _draw(leaf, curation.labelled[rows], quotas, curation.seed)
     lost = rows[~chosen]
     curation.drop(lost, [f"balance: cluster {number} is over its share" for number in curation.cluster[lost]])
@@ -63,24 +58,63 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
 def level_sizes(clusters: Auto | int | tuple[int, ...], rows: int) -> tuple[int, ...]:
     """Clusters per level, finest first; never more than rows."""
     if clusters == "auto":
-        fine = max(2, round((rows / 2) ** 0.5))
-        return (min(fine, rows), round(fine**0.5)) if fine >= 64 else (min(fine, rows),)
+        fine = max(1, min(FINEST, rows // FINE_SHARE))
+        return fine, min(fine, round(BRANCHES * fine**0.5))
     return tuple(min(count, rows) for count in (clusters if isinstance(clusters, tuple) else (clusters,)))
 
 
-def share_out(leaf: np.ndarray, labelled: np.ndarray, parents: list[np.ndarray], leaves: int, budget: int) -> np.ndarray:
-    """How many images each of the finest clusters keeps: int64 ``(leaves,)``. All labelled ones where the budget has room."""
+def join(centroids: Tensor, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:
+    """For each coarser level the parent of every cluster of the level below: at most so many, by average linkage.
+
+    A level over more than 4,096 clusters is made by k-means.
+    """
+    parents = []
+    for clusters in levels:
+        few = len(centroids) <= MOST_LINKED
+        parent = linked(centroids.double().numpy(), clusters) if few else _by_k_means(centroids, clusters, seed)
+        parent = np.unique(parent, return_inverse=True)[1]
+        sums = torch.zeros(int(parent.max()) + 1, centroids.shape[1]).index_add_(0, torch.from_numpy(parent), centroids)
+        centroids = sums / torch.from_numpy(np.bincount(parent))[:, None]
+        parents.append(parent)
+    return parents
+
+
+def linked(points: np.ndarray, groups: int) -> np.ndarray:
+    """The group of each point, (n, D) to int64 (n,): the two groups nearest on average are joined until so many are left."""
+    if len(points) <= groups:
+        return np.arange(len(points), dtype=np.int64)
+    return np.asarray(fcluster(linkage(points, "average"), groups, "maxclust"), np.int64) - 1
+
+
+def _by_k_means(points: Tensor, groups: int, seed: int) -> np.ndarray:
+    index = np.arange(len(points), dtype=np.int64)
+
+    def fetch(rows: Rows) -> Tensor:
+        return points[torch.from_numpy(rows)]
+
+    return kmeans.assign(fetch, index, kmeans.fit(fetch, index, groups, seed))
+
+
+def share_out(
+    leaf: np.ndarray, labelled: np.ndarray, parents: list[np.ndarray], leaves: int, budget: int, lot: np.random.Generator
+) -> np.ndarray:
+    """How many images each of the finest clusters keeps: int64 ``(leaves,)``. All labelled ones where the budget has room.
+
+    Where some clusters get one more than others, ``lot`` says which.
+    """
     base = [np.bincount(leaf[labelled], minlength=leaves)] if labelled.sum() <= budget else [np.zeros(leaves, np.int64)]
     sizes = [np.bincount(leaf, minlength=leaves)]
     for parent in parents:
         coarse = int(parent.max()) + 1
         sizes.append(np.bincount(parent, sizes[-1], coarse).astype(np.int64))
         base.append(np.bincount(parent, base[-1], coarse).astype(np.int64))
-    quotas = allocate(budget, sizes[-1], base[-1])
+    order = lot.permutation(len(sizes[-1]))
+    quotas = np.zeros(len(order), np.int64)
+    quotas[order] = allocate(budget, sizes[-1][order], base[-1][order])
     for level in range(len(parents) - 1, -1, -1):
         finer = np.zeros(len(sizes[level]), np.int64)
         for cluster, quota in enumerate(quotas):
-            members = np.flatnonzero(parents[level] == cluster)
+            members = lot.permutation(np.flatnonzero(parents[level] == cluster))
             finer[members] = allocate(int(quota), sizes[level][members], base[level][members])
         quotas = finer
     return quotas

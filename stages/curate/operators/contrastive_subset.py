@@ -1,8 +1,8 @@
 """The images a contrastive objective learns most from: those whose views are most like other images' views.
 
 Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least
-(SAS, 2023): within each latent class (here a k-means cluster) a greedy facility-location choice on the expected similarity of
-views.
+(SAS, 2023): within each latent class (here a k-means cluster) images are chosen one by one so that the expected similarity of
+views between those in and those out of the subset is largest.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
         members = np.flatnonzero(cluster == number)
         if quotas[number]:
             expected = expected_views(curation, free[members])
-            chosen[members[cover((expected @ expected.T).numpy(), int(quotas[number]))]] = True
+            chosen[members[most_similar((expected @ expected.T).numpy(), int(quotas[number]))]] = True
     lost = free[~chosen]
     curation.drop(lost, ["contrastive_subset: its views resemble few others of its cluster"] * len(lost))
     return {"clusters": len(centroids), "dropped": len(lost)}
@@ -75,17 +75,13 @@ def expected_views(curation: Curation, rows: Rows) -> Tensor:
     return total / (2 * len(_CUTS))
 
 
-def cover(similarity: np.ndarray, count: int) -> np.ndarray:
-    """Greedy facility location: positions of ``count`` rows that together are most similar to all rows ``(n, n)``."""
-    gain_matrix = np.maximum(similarity, 0)
-    covered = np.zeros(len(similarity), gain_matrix.dtype)
-    chosen: list[int] = []
-    left = np.ones(len(similarity), bool)
-    for _ in range(min(count, len(similarity))):
-        gains = np.maximum(gain_matrix - covered, 0).sum(axis=1)
-        gains[~left] = -1
-        best = int(gains.argmax())
-        chosen.append(best)
-        left[best] = False
-        covered = np.maximum(covered, gain_matrix[best])
-    return np.sort(np.array(chosen, np.int64))
+def most_similar(similarity: np.ndarray, count: int) -> np.ndarray:
+    """Positions of ``count`` rows chosen one by one for the largest sum of similarities ``(n, n)`` to the rows not chosen."""
+    table = np.maximum(similarity, 0).astype(np.float64)
+    gains = table.sum(axis=1) - np.diag(table)
+    chosen = np.zeros(len(table), bool)
+    for _ in range(min(count, len(table))):
+        best = int(np.where(chosen, -np.inf, gains).argmax())
+        chosen[best] = True
+        gains -= 2 * table[best]  # similarity to a chosen row counts no more, and what that row had in this one is lost
+    return np.flatnonzero(chosen).astype(np.int64)

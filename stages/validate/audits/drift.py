@@ -1,4 +1,5 @@
-"""Do the images look like those of the version that last passed? Tests per feature, jointly, and in the embedding."""
+"""Do the images look like those of the version that last passed? Tests per feature, jointly by
+neighbours and by a classifier, and in the embedding."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from stages.core.drift import FEWEST, detect_drift, neighbour_test
+from stages.core.drift import FEWEST, detect_drift, enough, neighbour_test
 from stages.core.params import Positive, Share
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
 from stages.validate.profile import Profile
@@ -44,9 +45,12 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
         old.statistics, new.statistics, alpha=budget, threshold=settings.threshold, seed=pool.seed, names=new.names,
         permutations=settings.permutations,
     )  # fmt: skip
-    near = neighbour_test(old.embedding, new.embedding, 5, settings.permutations, pool.seed)
+    near = neighbour_test(old.embedding, new.embedding, 5, enough(settings.permutations, budget), pool.seed)
     moved = near.p_value <= budget and near.excess >= settings.threshold
     worst = ", ".join(f"{test.feature} {test.distance:.2f}" for test in drift.features[:SHOWN])
     found = f"own-side neighbours {near.excess:+.3f} over chance in the embedding (p = {near.p_value:.3f}), "
-    found += f"{drift.neighbours.excess:+.3f} in statistics (p = {drift.neighbours.p_value:.3f}); largest gaps: {worst}"
+    found += (
+        f"{drift.neighbours.excess:+.3f} in statistics (p = {drift.neighbours.p_value:.3f}); a classifier tells the versions "
+    )
+    found += f"apart by {drift.classifier.excess:+.3f} (p = {drift.classifier.p_value:.3f}); largest gaps: {worst}"
     return [Answer(expected, not (moved or drift.drifted), found)]

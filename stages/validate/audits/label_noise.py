@@ -1,4 +1,4 @@
-"""Images that their neighbours would name otherwise, all of one mind. What is estimated is how many labels are wrong."""
+"""Wrong labels: how many, by neighbours that are all of one mind; which, by a classifier that does not know the label."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from stages.core.params import Positive, Rate, Share
 from stages.core.random import numpy_generator
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
 from stages.validate.neighbours import nearest
+from stages.validate.opinion import margins
 
 Labels = npt.NDArray[np.int64]
 
@@ -22,6 +23,7 @@ class Settings(AuditSettings):
     neighbours: Positive = 10
     confidence: Share = 0.9  # share of the neighbours that must agree on another class
     max_share: Share = 0.02  # wrong labels that are tolerated
+    margin: Share = 0.4  # by which another class must beat the label for an image to be named
     min_agreed: Share = 0.1  # images whose neighbours agree; where there are fewer, shape does not tell these classes apart
     alpha: Rate = 0.01
     max_images: Positive = 10000
@@ -31,8 +33,9 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     """Where neighbours by shape agree on a class, the label should be that class.
 
     A neighbour's label may be wrong, too, but hardly that of all of them; so the share of images against which their neighbours
-    agree estimates the share of wrong labels. Every class has the same number of neighbours to offer, so that a common class
-    does not outvote a rare one; classes with fewer than twice ``neighbours`` images are not judged.
+    agree estimates the share of wrong labels. Where that is too high, the images at fault are named by a second opinion that
+    sees more of them (:func:`stages.validate.opinion.margins`). Every class has the same number of neighbours to offer, so
+    that a common class does not outvote a rare one; classes with fewer than twice ``neighbours`` images are not judged.
     """
     classes = pool.manifest.classes
     expected = f"at most {settings.max_share:.1%} of the labels are wrong"
@@ -50,10 +53,13 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     if agreed.mean() < settings.min_agreed:
         return [Answer(expected, True, f"shape does not tell these classes apart: {found}")]
     wrong = binomtest(int(other.sum()), int(agreed.sum()), settings.max_share, alternative="greater").pvalue <= settings.alpha
-    suspects = np.flatnonzero(other)
-    suspects = suspects[np.argsort(-votes[suspects].max(axis=1), kind="stable")]
-    details = tuple(f"labelled {classes[labels[one]]}, neighbours say {classes[votes[one].argmax()]}" for one in suspects)
-    return [Answer(expected, not wrong, found, rows[suspects], details)]
+    if not wrong:
+        return [Answer(expected, True, found)]
+    beaten, instead = margins(pool, rows, labels)
+    suspects = np.flatnonzero(beaten >= settings.margin)
+    suspects = suspects[np.argsort(-beaten[suspects], kind="stable")]
+    details = tuple(f"labelled {classes[labels[one]]}, looks like {classes[instead[one]]}" for one in suspects)
+    return [Answer(expected, False, f"{found}; {len(suspects)} named", rows[suspects], details)]
 
 
 def _votes(pool: Pool, rows: Rows, labels: Labels, neighbours: int) -> npt.NDArray[np.float64]:
