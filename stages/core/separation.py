@@ -56,7 +56,8 @@ def _described(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _standard(values: NDArray[np.float64]) -> NDArray[np.float64]:
     spread = values.std(axis=0)
-    return (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    standard: NDArray[np.float64] = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return standard
 
 
 def _told_apart(fitted: NDArray[np.float64], sides: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -54,7 +54,8 @@ def left_out(described: Values, labels: Labels, known: npt.NDArray[np.bool_], pe
     inverse = np.linalg.inv(described.T @ weighted + penalty * np.eye(described.shape[1]))
     fitted = described @ (inverse @ (weighted.T @ target))
     own = (np.einsum("nd,nd->n", described @ inverse, described) * weight)[:, None]
-    return (fitted - own * target) / (1 - own) + 1 / count
+    said: Values = (fitted - own * target) / (1 - own) + 1 / count
+    return said
 
 
 def _agreement(said: Values, labels: Labels) -> float:
@@ -96,4 +97,5 @@ def _averaged(images: Array, directions: Array) -> Values:
         top, left = step * (1 + down), step * (1 + right)
         angles = embedding.shapes(around[:, :, top : top + side, left : left + side]) @ directions
         total += np.hstack([np.cos(angles), np.sin(angles)])
-    return total / (len(SHIFTS) * directions.shape[1] ** 0.5)
+    mean: Values = total / (len(SHIFTS) * directions.shape[1] ** 0.5)
+    return mean

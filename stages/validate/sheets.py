@@ -15,7 +15,7 @@ from stages.validate.audit import Pool
 COLUMNS = 8
 MOST = 48
 TILE = 96
-CAPTION = 12
+CAPTION = 24
 LETTERS = 15
 
 
@@ -25,7 +25,7 @@ def sheet_name(check: str) -> str:
 
 
 def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
-    """Draw up to 48 of the rows that have pixels, in their order, the end of each uri below it; False if none has any."""
+    """Draw up to 48 of the rows that have pixels, in their order, below each the end of its uri, its label and split; False if none."""
     rows = rows[pool.manifest.ok[rows]][:MOST]
     if not len(rows):
         return False
@@ -37,8 +37,14 @@ def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
         page.paste(picture.resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (left + 2, top + 2))
-        name = pool.uri(row)[-LETTERS:].encode("latin-1", "replace").decode("latin-1")
-        pen.text((left + 3, top + TILE - 2), name, fill="black")
+        pen.text((left + 3, top + TILE - 2), _printable(pool.uri(row)[-LETTERS:]), fill="black")
+        label, split = pool.manifest.frame[["label", "split"]].iloc[row]
+        pen.text((left + 3, top + TILE + 9), _printable(f"{label or '-'}, {split}"[:LETTERS]), fill="gray")
     with atomic_file(path) as temporary:
         page.save(temporary, "PNG")
     return True
+
+
+def _printable(text: str) -> str:
+    """What the built-in font can draw."""
+    return text.encode("latin-1", "replace").decode("latin-1")

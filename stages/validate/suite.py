@@ -128,7 +128,8 @@ def run_checkpoint(facts: pd.DataFrame, suite: list[Check], docs: Path) -> list[
         result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["uri"]},
         actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["local"])],
     )
-    (found,) = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": facts}).run_results.values()
+    ran = context.checkpoints.add(checkpoint).run({"dataframe": facts}, run_id=gx.RunIdentifier(run_name="validate"))
+    (found,) = ran.run_results.values()
     results = {result.expectation_config.meta["check"]: result for result in found.results}
     return [_outcome(check, results[check.name]) for check in suite]
 

@@ -143,7 +143,7 @@ def test_a_finding_gets_rows_details_and_a_sheet_and_its_severity_decides(tmp_pa
     assert {row["severity"] for row in rows} == {"warning"}
     assert all("poisoned" in row["uri"] and row["detail"].startswith("the same patch at row") and row["id"] for row in rows)
     sheet = Image.open(reports / rows[0]["sheet"])
-    assert sheet.size == (8 * 96, 2 * 108)
+    assert sheet.size == (8 * 96, 2 * 120)
     page = (reports / "datasheet.md").read_text()
     assert f"]({rows[0]['sheet']})" in page
     for words in ("intrinsic dimension", "label sharpness K_F", "| domain-1 |", "| circle |", "| synthetic | 300 | 0 |"):
