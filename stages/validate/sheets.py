@@ -25,7 +25,7 @@ def sheet_name(check: str) -> str:
 
 
 def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
-    """Draw up to 48 of the rows that have pixels, in their order, below each the end of its uri, its label and split; False if none."""
+    """Draw up to 48 of the rows with pixels, in order, each over the end of its uri, label and split; False if none."""
     rows = rows[pool.manifest.ok[rows]][:MOST]
     if not len(rows):
         return False

@@ -1,11 +1,14 @@
 """The operators of choice against naive loops, and on pools whose truth is known."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import class_folders, params_with, run_stage
+from image_folders import ROOT, class_folders, params_with, run_stage
 
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -99,11 +102,13 @@ def test_a_target_that_is_too_small_is_refused(mixed):
         curate(steps=[{"target_coreset": {"min_target": 1000}}])
 
 
-def test_three_sources_through_every_operator_and_every_image_is_explained(mixed):
-    steps = ["exact_duplicates", "near_duplicates", "outliers", "prototypes", "class_count", {"target_coreset": {"stop": 0.3}}]
-    steps += ["contrastive_subset", "pseudo_classes", "balance", "budget"]
+def test_three_sources_through_the_guides_list_of_every_operator_and_every_image_is_explained(mixed):
+    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE)
+    (example,) = (block for block in map(yaml.safe_load, blocks) if "curate" in block)
+    steps = example["curate"]["steps"]
+    assert len(params_with(**example).ingest.source) == 3
     assert {step if isinstance(step, str) else next(iter(step)) for step in steps} == set(names("stages.curate.operators"))
-    frame = curate(budget=300, steps=steps)
+    frame = curate(**example["curate"] | {"encoder": "pixels", "budget": 300})
     gone = frame[~frame["keep"]]
     assert (frame["keep"] ^ frame["reason"].notna()).all()  # kept, or with a reason, and never both
     assert set(gone["reason"].str.partition(":")[0]) >= {"outliers", "target_coreset"}

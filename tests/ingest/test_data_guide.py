@@ -15,7 +15,8 @@ from stages.core import paths
 from stages.core.manifest import Manifest
 from stages.core.sources import KINDS, parse
 
-BLOCKS = re.findall(r"```\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE)
+BLOCKS = [text for language, text in FENCED if not language]
 
 
 def source_of(command: str) -> str:
