@@ -19,7 +19,7 @@ from stages.core.random import numpy_generator
 from stages.curate import kmeans
 from stages.curate.state import Curation
 
-FINE_SHARE, FINEST = 3, 1024
+FINE_SHARE, FINEST = 3, 700
 """``auto``: a cluster for three images, up to this many clusters."""
 BRANCHES = 2.5
 """``auto``: so many times the root of the finest clusters are joined to."""
@@ -28,7 +28,7 @@ MOST_LINKED = 4096
 
 
 class Settings(Section):
-    """``clusters`` per level, finest first: a number, a list, or ``auto``, one for three images but at most 1,024, then 2.5
+    """``clusters`` per level, finest first: a number, a list, or ``auto``, one for three images but at most 700, then 2.5
     times the root of that."""
 
     clusters: Auto | Positive | tuple[Positive, ...] = "auto"
