@@ -1,17 +1,20 @@
 """``python -m benchmarks.registry PROJECT``: how long lineage, audit and promote take with 50 versions and 500 runs in the store.
 
 PROJECT is a checkout in which ``rootstock run`` has finished; it is copied and left alone. Commands are timed as a user waits
-for them, Python's start included.
+for them, Python's start included; processor seconds (of all their processes) tell more where others use the machine too.
+``--fill`` fills PROJECT itself and stops; a filled one is timed at once.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -21,10 +24,12 @@ from flows.environment import enter
 from flows.overrides import override
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER
+from stages.core import paths
 from tests.flows.registry_store import answers, chain, classifier, version
 
 VERSIONS, RUNS = 50, 500
 REPEATS = 3
+COMPUTE = ("lineage", "champion")
 
 
 def fill(store: Store, folder: Path) -> tuple[int, int]:
@@ -42,48 +47,74 @@ def fill(store: Store, folder: Path) -> tuple[int, int]:
     return len(versions.every(store, CLASSIFIER)), runs
 
 
-def seconds(*arguments: str) -> float:
-    """The time one command takes from the shell."""
-    began = time.monotonic()
+def seconds(*arguments: str) -> tuple[float, float]:
+    """The time one command takes from the shell, and the processor seconds it costs."""
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([sys.executable, "-m", "flows.cli", *arguments], capture_output=True, text=True, check=False)
-    taken = time.monotonic() - began
+    taken, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"rootstock {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
-    return taken
+    return taken, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def measure(name: str, *arguments: str, before: Callable[[], object] = lambda: None) -> None:
+    """Print the median of a few repetitions; ``before`` puts the store into the same state each time."""
+    times = []
+    for _ in range(REPEATS):
+        before()
+        times.append(seconds(*arguments))
+    wall, busy = (sorted(column) for column in zip(*times, strict=True))
+    middle = REPEATS // 2
+    print(f"{name:<32} {wall[middle]:5.2f} s ({wall[0]:.2f} … {wall[-1]:.2f})   processor {busy[middle]:5.2f} s", flush=True)
+
+
+def measure_all(store: Store, page: Path) -> None:
+    """Every command, one line each."""
+    known = versions.every(store, CLASSIFIER)
+    newest, oldest = known[0].number, known[-1].number
+    workspace = next(version.number for version in known if Path(version.tags[versions.PATH]) == paths.FINETUNED)
+    image = str(pd.read_parquet(paths.CURATED_MANIFEST, columns=["id"])["id"].iloc[0])
+
+    def crown_another() -> None:
+        store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, newest)
+
+    def unregister() -> None:
+        crown_another()
+        mine = [one for one in versions.every(store, CLASSIFIER) if Path(one.tags[versions.PATH]) == paths.FINETUNED]
+        for one in mine:
+            store.client.delete_model_version(CLASSIFIER, one.number)
+
+    measure("lineage of the oldest", "lineage", f"{CLASSIFIER}@{oldest}")
+    measure("lineage of the newest", "lineage", f"{CLASSIFIER}@{newest}")
+    measure("lineage as a page", "lineage", f"{CLASSIFIER}@{workspace}", "--html", str(page))
+    measure("audit", "audit", image)
+    measure("promote --dry-run", "promote", "--dry-run", before=crown_another)
+    measure("promote, registered before", "promote", before=crown_another)
+    measure("rollback", "rollback", "--why", "a benchmark")
+    measure("promote, registering it", "promote", before=unregister)
 
 
 def main() -> None:
     """Fill a copy, time each command, print a table."""
-    if len(sys.argv) != 2:
+    arguments = [argument for argument in sys.argv[1:] if argument != "--fill"]
+    if len(arguments) != 1:
         sys.exit(__doc__)
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder) / "project"
-        shutil.copytree(sys.argv[1], root, symlinks=True)
+        root = Path(arguments[0]).resolve()
+        if only_fill := "--fill" in sys.argv:
+            print(f"filling {root}")
+        else:
+            root = shutil.copytree(root, Path(folder) / "project", symlinks=True)
         os.chdir(root)
         for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
             os.environ.pop(name, None)
         enter(root)
-        override([f"promote.gates.{gate}=false" for gate in ("lineage", "champion")])
         store = Store.open()
         count, runs = fill(store, Path(folder))
         print(f"{count} versions, {runs} runs, mlflow.db {Path('mlruns/mlflow.db').stat().st_size / 2**20:.1f} MiB")
-        first = versions.get(store, CLASSIFIER, CHAMPION)
-        image = str(pd.read_parquet("data/curated/manifest.parquet", columns=["id"])["id"].iloc[0])
-        newest = versions.every(store, CLASSIFIER)[0]
-        commands = {
-            "lineage of the oldest": ("lineage", f"{CLASSIFIER}@{first.number}"),
-            "lineage of the newest": ("lineage", f"{CLASSIFIER}@{newest.number}"),
-            "lineage as a page": ("lineage", f"{CLASSIFIER}@{first.number}", "--html", str(root / "page.html")),
-            "audit": ("audit", image),
-            "promote --dry-run": ("promote", "--dry-run"),
-        }
-        store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, newest.number)
-        for name, arguments in commands.items():
-            times = sorted(seconds(*arguments) for _ in range(REPEATS))
-            print(f"{name:<24} {times[REPEATS // 2]:.2f} s  ({times[0]:.2f} … {times[-1]:.2f})", flush=True)
-        store.client.delete_model_version(CLASSIFIER, first.number)  # so that promote has to register it
-        print(f"{'promote, a new version':<24} {seconds('promote'):.2f} s")
-        print(f"{'rollback':<24} {seconds('rollback', '--why', 'a benchmark'):.2f} s")
+        if not only_fill:
+            override([f"promote.gates.{gate}=false" for gate in COMPUTE])
+            measure_all(store, Path(folder) / "page.html")
 
 
 if __name__ == "__main__":

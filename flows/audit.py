@@ -100,15 +100,15 @@ def _standings(store: Store, identity: str, found: list[Sighting]) -> Iterator[S
 
 def sightings(store: Store, identity: str) -> Iterator[Sighting]:
     """Every curated data version with the image in it, the newest first."""
-    runs = store.client.search_runs([store.experiment], "attributes.status = 'FINISHED'", max_results=5000)
-    steps = [lineage.Step.of(run) for run in runs if tracking.OUTPUTS in run.data.tags]
+    steps = [lineage.Step.of(run) for run in store.facts.finished_runs() if tracking.OUTPUTS in run.tags]
+    made_from = _registered(store)
     path = str(paths.CURATED_MANIFEST)
     for digest in dict.fromkeys(step.outputs[path] for step in steps if path in step.outputs):
         rows = _rows(digest, identity)
         if rows is None or not len(rows):
             continue
         readers = [step for step in steps if step.inputs.get(path) == digest and _makes_models(step)]
-        registered = [name for step in readers for name in _registered(store, step.run)]
+        registered = [name for step in readers for name in made_from.get(step.run, ())]
         for row in rows.to_dict("records"):
             kept = bool(row["keep"])
             trained = tuple(f"{step.stage} {step.run}" for step in readers) if _trains(row) else ()
@@ -145,10 +145,13 @@ def _rows(digest: str, identity: str) -> pd.DataFrame | None:
     return pd.read_parquet(source, filters=[("id", "==", identity)])
 
 
-def _registered(store: Store, run: str) -> list[str]:
-    """``model@version`` of what was registered from a run."""
-    found = store.client.search_model_versions(f"tags.`{versions.STAGE_RUN}` = '{run}'")
-    return [f"{version.name}@{version.version}" for version in found]
+def _registered(store: Store) -> dict[str, list[str]]:
+    """Run → ``model@version`` of what was registered from it, the newest first."""
+    found: dict[str, list[str]] = {}
+    for name in (versions.CLASSIFIER, versions.ENCODER):
+        for version in versions.every(store, name):
+            found.setdefault(version.stage_run, []).append(f"{name}@{version.number}")
+    return found
 
 
 def text(trail: Trail) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import tempfile
 import urllib.request
 from collections.abc import Callable
@@ -71,7 +72,7 @@ def check_writable(folder: Path) -> None:
         ) from None
 
 
-def create(database: Path, connect: Callable[[str, str], object]) -> None:
+def create(database: Path, connect: Callable[[str, str | None], object]) -> None:
     """Build the tables beside the final name and rename: a killed first run leaves no half-built store.
 
     ``connect(uri, artifacts)`` builds them by opening the store.
@@ -107,6 +108,8 @@ def forget_remembered() -> None:
 
     An open connection to a deleted database would, when it is closed, take the write-ahead log of its successor with it.
     """
+    if "mlflow" not in sys.modules:
+        return
     from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
     from mlflow.tracking._tracking_service import utils
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows import tracking, versions
+from flows.facts import RunFacts
 from flows.tracking import Store
 from flows.versions import Version
-
-if TYPE_CHECKING:
-    from mlflow.entities import Run
 
 SOURCES = ".rootstock/fingerprint.json"
 HASH = 10
@@ -33,19 +31,18 @@ class Step:
     metrics: dict[str, float]
 
     @classmethod
-    def of(cls, run: Run) -> Step:
+    def of(cls, run: RunFacts) -> Step:
         """Read a stage's run."""
-        tags = dict(run.data.tags)
-        read = {key: json.loads(tags.get(key, "{}")) for key in (tracking.INPUTS, tracking.OUTPUTS, tracking.PARENTS)}
+        read = {key: json.loads(run.tags.get(key, "{}")) for key in (tracking.INPUTS, tracking.OUTPUTS, tracking.PARENTS)}
         return cls(
-            stage=tags.get(tracking.STAGE, run.info.run_name),
-            run=run.info.run_id,
+            stage=run.tags.get(tracking.STAGE, run.name),
+            run=run.run,
             inputs=read[tracking.INPUTS],
             outputs=read[tracking.OUTPUTS],
             parents=read[tracking.PARENTS],
-            params=dict(sorted(run.data.params.items())),
-            tags=tags,
-            metrics=dict(run.data.metrics),
+            params=dict(sorted(run.params.items())),
+            tags=run.tags,
+            metrics=run.metrics,
         )
 
     @property
@@ -117,12 +114,8 @@ def trace(version: Version) -> Chain:
 
 
 def _read(store: Store, run: str) -> Step | None:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return Step.of(store.client.get_run(run)) if run else None
-    except MlflowException:
-        return None
+    found = store.facts.run(run) if run else None
+    return Step.of(found) if found else None
 
 
 def _mismatches(steps: dict[str, Step]) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from flows import announcements
 from stages.core import paths
 from stages.core.drift import Drift, detect_drift
 from stages.core.errors import ConfigError, DataError
@@ -218,12 +219,7 @@ def report(found: Check, root: Path) -> Path:
 
 
 def announce(found: Check, version: str) -> None:
-    """The event, where a Prefect server listens; a quiet check emits one too, so that silence can be noticed."""
-    import os
-
-    if os.environ.get("PREFECT_API_URL"):
-        from prefect.events import emit_event
-
-        payload = {"sentence": found.sentence, "unknown": found.unknown, "alarm": found.alarm}
-        resource = {"prefect.resource.id": "rootstock.champion", "rootstock.version": version}
-        emit_event(EVENT if found.alarm else f"{EVENT}.quiet", resource=resource, payload=payload)
+    """The event; a quiet check emits one too, so that silence can be noticed."""
+    payload = {"sentence": found.sentence, "unknown": found.unknown, "alarm": found.alarm}
+    resource = {"prefect.resource.id": "rootstock.champion", "rootstock.version": version}
+    announcements.announce(EVENT if found.alarm else f"{EVENT}.quiet", resource, payload)

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.abandoned import PROCESS, this_process
 from flows.database import EXPERIMENT, check_reachable, create, forget_remembered, settle, tracking_uri, write_ahead
+from flows.facts import ClientFacts, Facts, FileFacts
 from stages.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -31,10 +34,11 @@ PARENT_RUN = "mlflow.parentRunId"
 
 @dataclass(frozen=True)
 class Store:
-    """An open store: one client, one experiment."""
+    """A store, opened safely. MLflow itself is imported when it is first needed: what only reads does without."""
 
-    client: MlflowClient
-    experiment: str
+    uri: str
+    home: str | None = None
+    """Where artifacts go, for the project's own file."""
 
     @classmethod
     def open(cls) -> Store:
@@ -46,38 +50,42 @@ class Store:
         uri = tracking_uri()
         check_reachable(uri)
         os.environ["MLFLOW_TRACKING_URI"] = uri  # what mlflow opens on its own, such as models:/ addresses, is this store too
-        if not uri.startswith("sqlite:///"):
-            return cls._connect(uri, None)
-        from filelock import FileLock
-
-        database = Path(uri.removeprefix("sqlite:///"))
-        with FileLock(f"{database}.lock"):
+        database = database_of(uri)
+        if database is None:
+            store = cls(uri)
+            store.client  # noqa: B018 - one that does not answer is told now
+            return store
+        with _alone(database):
             artifacts = (database.parent / "artifacts").resolve().as_uri()
             if new := not database.exists():
                 forget_remembered()
-                create(database, cls._connect)
+                create(database, _connect)
             write_ahead(database)
             if settle(database, artifacts) and not new:
                 forget_remembered()
-            return cls._connect(uri, artifacts)
+        return cls(uri, artifacts)
 
-    @classmethod
-    def _connect(cls, uri: str, artifacts: str | None) -> Store:
-        import logging
+    @property
+    def client(self) -> MlflowClient:
+        """MLflow's own client."""
+        return self._connection[0]
 
-        for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
-        from mlflow import MlflowClient
-        from mlflow.exceptions import MlflowException
+    @property
+    def experiment(self) -> str:
+        """The id of the experiment all runs of the project belong to."""
+        return self._connection[1]
 
-        try:
-            client = MlflowClient(uri, uri)
-            known = client.get_experiment_by_name(EXPERIMENT)
-            experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-        except MlflowException as error:
-            first = str(error).splitlines()[0]
-            raise ConfigError(f"the MLflow store {uri} does not answer: {first}") from None
-        return cls(client, experiment)
+    @cached_property
+    def _connection(self) -> tuple[MlflowClient, str]:
+        database = database_of(self.uri)
+        with _alone(database) if database else nullcontext():
+            return _connect(self.uri, self.home)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """What can be read without MLflow where the store allows it."""
+        database = database_of(self.uri)
+        return (database and FileFacts.readable(database)) or ClientFacts(self.client, self.experiment)
 
     def find(self, identity: str) -> Run | None:
         """The newest finished run of a stage with this ``dvc.lock`` entry."""
@@ -127,6 +135,36 @@ class Store:
             self.client.log_artifact(run, str(path), under)
         elif path.is_dir() and all(file.stat().st_size <= LARGEST_ARTIFACT for file in path.rglob("*") if file.is_file()):
             self.client.log_artifacts(run, str(path), f"{under}/{path.name}" if under else path.name)
+
+
+def database_of(uri: str) -> Path | None:
+    """The SQLite file an address names, if it names one."""
+    return Path(uri.removeprefix("sqlite:///")) if uri.startswith("sqlite:///") else None
+
+
+def _alone(database: Path) -> AbstractContextManager[object]:
+    from filelock import FileLock
+
+    return FileLock(f"{database}.lock")
+
+
+def _connect(uri: str, artifacts: str | None) -> tuple[MlflowClient, str]:
+    """A client, and the id of the project's experiment, made where there is none."""
+    import logging
+
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client = MlflowClient(uri, uri)
+        known = client.get_experiment_by_name(EXPERIMENT)
+        experiment = known.experiment_id if known else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    except MlflowException as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"the MLflow store {uri} does not answer: {first}") from None
+    return client, experiment
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -111,13 +111,7 @@ class Unregistered(Version):
 
 def aliases(store: Store, name: str = CLASSIFIER) -> dict[str, str]:
     """Alias → version number; empty where nothing is registered."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = store.client.get_registered_model(name)
-    except MlflowException:
-        return {}
-    return {alias: str(number) for alias, number in model.aliases.items()}
+    return store.facts.aliases(name)
 
 
 def get(store: Store, name: str, which: str) -> Version:
@@ -126,16 +120,13 @@ def get(store: Store, name: str, which: str) -> Version:
     Raises:
         ConfigError: there is no such model, version or alias; the message names what there is.
     """
-    from mlflow.exceptions import MlflowException
-
     known = aliases(store, name)
     number = known.get(which, which)
-    try:
-        found = store.client.get_model_version(name, number)
-    except MlflowException:
-        raise ConfigError(_missing(store, name, which, known)) from None
+    tags = store.facts.version_tags(name, number)
+    if tags is None:
+        raise ConfigError(_missing(store, name, which, known))
     names = tuple(alias for alias, points_at in sorted(known.items()) if points_at == number)
-    return Version(store, name, str(found.version), dict(found.tags), names)
+    return Version(store, name, number, tags, names)
 
 
 def parse(reference: str) -> tuple[str, str]:
@@ -159,8 +150,7 @@ def by_alias(store: Store, alias: str, name: str = CLASSIFIER) -> Version | None
 
 def find(store: Store, digest: str, name: str = CLASSIFIER) -> Version | None:
     """The version registered from this digest, if any."""
-    found = store.client.search_model_versions(f"name = '{name}' and tags.`{DIGEST}` = '{digest}'", max_results=1)
-    return get(store, name, str(found[0].version)) if found else None
+    return next((version for version in every(store, name) if version.digest == digest), None)
 
 
 def every(store: Store, name: str) -> list[Version]:
@@ -168,15 +158,9 @@ def every(store: Store, name: str) -> list[Version]:
     by_number: dict[str, list[str]] = {}
     for alias, number in sorted(aliases(store, name).items()):
         by_number.setdefault(number, []).append(alias)
-    found = store.client.search_model_versions(f"name = '{name}'", max_results=10_000)
-    made = [Version(store, name, str(one.version), dict(one.tags), tuple(by_number.get(str(one.version), ()))) for one in found]
+    found = store.facts.versions(name).items()
+    made = [Version(store, name, number, tags, tuple(by_number.get(number, ()))) for number, tags in found]
     return sorted(made, key=lambda version: int(version.number), reverse=True)
-
-
-def of_run(store: Store, run: str) -> list[Version]:
-    """The versions that were registered from a stage's run."""
-    found = store.client.search_model_versions(f"tags.`{STAGE_RUN}` = '{run}'")
-    return [get(store, one.name, str(one.version)) for one in found]
 
 
 def _missing(store: Store, name: str, which: str, known: Mapping[str, str]) -> str:

@@ -14,6 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
+from inside import Inside
+from registry_store import answers, classifier, version
+
+from flows.tracking import Store
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = '''
@@ -220,3 +224,30 @@ def registered(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Proje
     root = tmp_path_factory.mktemp("registered") / "project"
     shutil.copytree(finished.root, root, symlinks=True)
     return Project(root)
+
+
+@pytest.fixture(scope="session")
+def _three_versions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of three versions: good, as good, and worse."""
+    root = tmp_path_factory.mktemp("registry")
+    model = classifier(root / "model")
+    with Inside(root):
+        store = Store.open()
+        for mark, share in {"good": 0.9, "equal": 0.9, "worse": 0.8}.items():
+            version(store, model, mark, answers(share, seed=0))
+    return root
+
+
+@pytest.fixture
+def looked_at(_three_versions: Path) -> Iterator[Store]:
+    """The store of three versions, for tests that write nothing."""
+    with Inside(_three_versions):
+        yield Store.open()
+
+
+@pytest.fixture
+def store(_three_versions: Path, tmp_path: Path) -> Iterator[Store]:
+    """A copy of the store of three versions: its addresses follow."""
+    shutil.copytree(_three_versions, tmp_path / "copy")
+    with Inside(tmp_path / "copy"):
+        yield Store.open()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flows.monitoring import judge, report, unknown
+from flows import announcements
+from flows.monitoring import announce, judge, report, unknown
 from stages.core.errors import DataError
 from stages.core.params import Monitor
 from stages.core.random import numpy_generator
@@ -46,6 +48,19 @@ def test_the_report_stands_alone(tmp_path: Path) -> None:
     page = report(found, tmp_path).read_text()
     assert found.sentence in page
     assert (tmp_path / "reports/drift/drift.json").is_file()
+
+
+def test_quiet_or_alarm_an_event_waits_for_a_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PREFECT_API_URL", raising=False)
+    for shift in (0.0, 0.8):
+        announce(judge(features(0, 300), features(1, 100, shift), MONITOR, 0, "champion"), "7")
+    waiting = [json.loads(line) for line in announcements.OUTBOX.read_text().splitlines()]
+    assert [(one["event"], one["payload"]["alarm"]) for one in waiting] == [
+        ("rootstock.drift.quiet", False),
+        ("rootstock.drift", True),
+    ]
+    assert {one["resource"]["rootstock.version"] for one in waiting} == {"7"}
 
 
 def test_too_few_images_are_refused() -> None:

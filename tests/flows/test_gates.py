@@ -1,0 +1,143 @@
+"""What every gate says of a candidate, and when it says no or cannot tell."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from registry_store import answers, get, version
+
+from flows import promotion
+from flows.evidence import Evidence, Verdict
+from flows.registration import register
+from flows.tracking import Store
+from flows.versions import CLASSIFIER
+from stages.core.params import Promote
+
+SETTINGS = Promote(resamples=1000, gates={"validation": True, "lineage": True, "accuracy": 0.5, "champion": 0.01})
+
+
+def verdicts(store: Store, candidate: int, champion: int | None, settings: Promote = SETTINGS) -> dict[str, bool | None]:
+    evidence = Evidence(get(store, candidate), get(store, champion) if champion else None, settings.resamples)
+    return {name: found.passed for name, found in promotion.judge(evidence, settings).items()}
+
+
+def judged(store: Store, gate: str, threshold: float | bool, candidate: int = 1, champion: int | None = 1) -> Verdict:
+    evidence = Evidence(get(store, candidate), get(store, champion) if champion else None, 1000)
+    return promotion.judge(evidence, Promote(resamples=1000, gates={gate: threshold}))[gate]
+
+
+def test_the_first_version_needs_no_champion(looked_at: Store) -> None:
+    assert verdicts(looked_at, 1, None) == {"validation": True, "lineage": True, "accuracy": True, "champion": None}
+
+
+def test_an_equal_one_passes_and_a_worse_one_does_not(looked_at: Store) -> None:
+    assert verdicts(looked_at, 2, 1)["champion"] is True
+    assert verdicts(looked_at, 3, 1)["champion"] is False
+    lenient = Promote(resamples=1000, gates={"champion": 0.2})
+    assert verdicts(looked_at, 3, 1, lenient) == {"champion": True}
+
+
+def test_a_floor_is_a_floor(looked_at: Store) -> None:
+    assert verdicts(looked_at, 3, None, Promote(resamples=1000, gates={"accuracy": 0.85}))["accuracy"] is False
+    assert verdicts(looked_at, 1, None, Promote(resamples=1000, gates={"accuracy": 0.85}))["accuracy"] is True
+
+
+def test_a_gate_that_is_off_is_not_asked(looked_at: Store) -> None:
+    assert verdicts(looked_at, 3, 1, Promote(resamples=1000, gates={"champion": False, "lineage": True})) == {"lineage": True}
+
+
+@pytest.mark.parametrize(
+    ("gate", "threshold", "candidate", "champion", "passed", "value"),
+    [
+        ("mcnemar", 0.05, 2, 1, True, "p 1.0000"),
+        ("mcnemar", 0.05, 3, 1, False, "p 0.0000"),
+        ("mcnemar", 0.05, 1, None, None, "first version"),
+        ("worst_class", 0.5, 1, None, True, None),
+        ("worst_class", 0.95, 1, None, False, None),
+        ("worst_group", 0.5, 1, None, True, None),
+        ("calibration", 0.2, 1, None, True, None),
+        ("calibration", 0.0, 1, None, False, None),
+        ("corruption", 0.1, 1, None, False, "unknown"),
+        ("retention", 1.0, 2, 1, True, "1.0000"),
+        ("retention", 0.95, 3, 1, False, "0.8889"),
+        ("size", 100.0, 1, None, True, None),
+        ("size", 0.01, 1, None, False, None),
+        ("latency", 60_000.0, 1, None, True, None),
+        ("latency", 0.0, 1, None, False, None),
+        ("approval", True, 1, None, False, "nobody yet"),
+        ("rank", 0.5, 1, None, False, "unknown"),
+        ("compatibility", 0.9, 2, 1, False, "no comparison"),
+    ],
+)
+def test_a_gate_says_what_it_found(
+    looked_at: Store, gate: str, threshold: float, candidate: int, champion: int | None, passed: bool | None, value: str | None
+) -> None:
+    found = judged(looked_at, gate, threshold, candidate, champion)
+    assert found.passed is passed, found
+    assert value is None or found.value == value
+    assert found.passed or found.reason, "a no and a not-applicable say why"
+
+
+def test_other_test_images_are_no_comparison(store: Store) -> None:
+    odd = version(store, Path("model"), "odd", answers(0.95, images=300))
+    assert verdicts(store, int(odd.number), 1)["champion"] is False
+
+
+def test_a_hole_in_the_chain_is_refused(store: Store) -> None:
+    run = store.start("finetune", None, {})
+    store.end(run, "FINISHED")
+    lone = register(store, CLASSIFIER, Path("model"), "f" * 32 + ".dir", run, {})
+    found = promotion.judge(Evidence(lone, None, 1000), Promote(resamples=1000, gates={"lineage": True}))["lineage"]
+    assert found.passed is False and "source images" in found.reason
+
+
+def test_calibration_and_corruption_match_a_count_by_hand(store: Store) -> None:
+    table = answers(0.9)
+    table["predicted_noise_1"] = table["label"]
+    table["predicted_noise_2"] = ["cat"] * len(table)
+    odd = int(version(store, Path("model"), "corrupted", table).number)
+    assert judged(store, "corruption", 0.7, odd, None).value == "0.7500"
+    confidence = [max(row) for row in table["probabilities"]]
+    right = table["label"] == table["predicted"]
+    sure, unsure = [c > 0.75 for c in confidence], [c <= 0.75 for c in confidence]
+    by_hand = sum(sure) / 400 * abs(0.9 - right[sure].mean()) + sum(unsure) / 400 * abs(0.6 - right[unsure].mean())
+    assert judged(store, "calibration", 1.0, odd, None).value == f"{by_hand:.4f}"
+
+
+def test_a_rotated_embedding_is_not_compatible_with_the_old_index() -> None:
+    import numpy as np
+
+    from flows.gates.compatibility import nearest_accuracy
+
+    drawn = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c"] * 30, dtype=object)
+    vectors = (np.eye(8)[[ord(name) - 97 for name in labels]] + 0.1 * drawn.normal(size=(90, 8))).astype(np.float32)
+    rotation = np.linalg.qr(drawn.normal(size=(8, 8)))[0].astype(np.float32)
+    assert nearest_accuracy(vectors, vectors, labels) == 1.0
+    assert nearest_accuracy(vectors @ rotation, vectors, labels) < 0.7
+
+
+def test_an_approval_holds_for_the_version_it_was_given_to(store: Store) -> None:
+    get(store, 1).tag({promotion.APPROVED: "Ada"})
+    assert judged(store, "approval", True, 1, None).passed is True
+    assert judged(store, "approval", True, 2, None).passed is False
+
+
+def test_answers_are_compared_image_by_image_in_any_order() -> None:
+    from flows.evidence import Answers
+
+    table = answers(0.7)
+    shuffled = Answers(table.sample(frac=1, random_state=1).reset_index(drop=True))
+    assert Answers(table).same_images(shuffled)
+    assert (shuffled.in_order_of(Answers(table)).correct == Answers(table).correct).all()
+
+
+def test_a_flipped_bit_in_the_registered_weights_fails_the_lineage_gate(store: Store) -> None:
+    assert judged(store, "lineage", True).passed is True
+    weights = get(store, 1).artifact / "weights.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    found = judged(store, "lineage", True)
+    assert found.passed is False and found.reason.startswith(f"{CLASSIFIER} version 1 differs: hashes to")
