@@ -12,7 +12,7 @@ import numpy as np
 from flows import versions
 from flows.evidence import Answers, answers
 from flows.tracking import Store
-from flows.versions import Version
+from flows.versions import ENCODER, Version
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.io import write_csv
@@ -74,6 +74,8 @@ def compare(store: Store, first: str, second: str) -> Comparison:
     from stages.core.statistics import bootstrap_interval, calibration_error, mcnemar, paired_bootstrap
 
     one, two = versions.resolve(store, first), versions.resolve(store, second)
+    if ENCODER in (one.name, two.name):
+        raise ConfigError(f"{ENCODER} answers no class: compare takes two classifiers, rootstock suggest ranks encoders")
     if (one.name, one.number) == (two.name, two.number):
         raise ConfigError(f"{first} and {second} are the same version, {one.number}: name two")
     mine, yours, anew = _both(one, two)

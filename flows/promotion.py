@@ -129,7 +129,8 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
     champion = versions.by_alias(store, CHAMPION)
     target = versions.get(store, CLASSIFIER, to) if to else versions.by_alias(store, PREVIOUS)
     if target is None or champion is None:
-        raise ConfigError(f"{CLASSIFIER} has no {PREVIOUS if champion else CHAMPION}: there is nothing to roll back to")
+        missing = "no previous champion: name another version with --to" if champion else "no champion"
+        raise ConfigError(f"there is nothing to roll back to: {CLASSIFIER} has {missing}")
     if target.number == champion.number:
         raise ConfigError(f"version {target.number} is champion already: name another with --to")
     move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")

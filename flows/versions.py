@@ -169,4 +169,8 @@ def _missing(store: Store, name: str, which: str, known: Mapping[str, str]) -> s
         there = f"there is {', '.join(models)}" if models else "nothing is registered yet: rootstock run registers the first"
         return f"no registered model is called {name!r}; {there}"
     there = ", ".join(f"{alias} → {number}" for alias, number in sorted(known.items())) or "none"
-    return f"{name} has no version or alias {which!r}; aliases: {there}"
+    numbers = sorted(map(int, store.facts.versions(name)))
+    which_are = (
+        f"{len(numbers)} from {numbers[0]} to {numbers[-1]}" if len(numbers) > 5 else ", ".join(map(str, numbers)) or "none"
+    )
+    return f"{name} has no version or alias {which!r}; versions: {which_are}; aliases: {there}"

@@ -20,4 +20,6 @@ def command(
 
     result = promote_workspace(dry_run, why, approve)
     print(result.verdict)
+    if dry_run:
+        print("dry run: nothing was registered, tagged or moved")
     result.check()

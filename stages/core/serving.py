@@ -31,6 +31,7 @@ class ImageReader:
 
     def __init__(self, preprocess: Preprocess) -> None:
         self.size, self.channels = preprocess.size, preprocess.channels
+        self.interpolation = preprocess.interpolation
 
     def batches(self, images: Sequence[Any]) -> Iterator[Tensor]:
         """uint8 ``(n, C, size, size)``, some hundred images at a time.
@@ -52,7 +53,7 @@ class ImageReader:
         if not isinstance(image, bytes):
             return self._checked(_array(image, position), position)
         try:
-            return resize(decode(image, self.channels, MAX_PIXELS), self.size)
+            return resize(decode(image, self.channels, MAX_PIXELS), self.size, self.interpolation)
         except Unreadable as error:
             raise DataError(f"image {position} cannot be used: {error}") from None
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 import yaml
-from inside import Inside
-from registry_store import answers, classifier, version
 
 from flows.tracking import Store
+from tests.flows.inside import Inside
+from tests.flows.registry_store import answers, classifier, version
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGE = '''
@@ -51,7 +51,8 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.stages: dict[str, dict[str, object]] = {}
+        written = root / "dvc.yaml"
+        self.stages: dict[str, dict[str, object]] = yaml.safe_load(written.read_text())["stages"] if written.is_file() else {}
 
     def add(
         self, name: str, inputs: list[str], output: str, letter: str, body: str = "    pass", params: list[str] | None = None
@@ -209,13 +210,35 @@ def bare_project(tmp_path: Path, _blank: Path) -> Project:
 @pytest.fixture
 def project(bare_project: Project, server: str) -> Project:
     """Four stages: a feeds b and c, both feed d."""
-    bare_project.add("a", [], "data/a.txt", "a")
-    bare_project.add("b", ["data/a.txt"], "data/b.txt", "b")
-    bare_project.add("c", ["data/a.txt"], "data/c.txt", "c", params=["seed", "pretrain"])
-    bare_project.add("d", ["data/b.txt", "data/c.txt"], "data/d.txt", "d")
-    bare_project.git("add", "-A")
-    bare_project.git("commit", "-q", "-m", "four stages")
-    return bare_project
+    return _four_stages(bare_project)
+
+
+@pytest.fixture(scope="session")
+def _ran(_blank: Path, server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The four stages after one run."""
+    root = tmp_path_factory.mktemp("ran") / "project"
+    shutil.copytree(_blank, root)
+    done = _four_stages(Project(root)).rootstock("run")
+    assert done.code == 0, done
+    return root
+
+
+@pytest.fixture
+def ran(_ran: Path, tmp_path: Path) -> Project:
+    """A copy of a checkout in which the four stages ran."""
+    root = tmp_path / "ran"
+    shutil.copytree(_ran, root, symlinks=True)
+    return Project(root)
+
+
+def _four_stages(project: Project) -> Project:
+    project.add("a", [], "data/a.txt", "a")
+    project.add("b", ["data/a.txt"], "data/b.txt", "b")
+    project.add("c", ["data/a.txt"], "data/c.txt", "c", params=["seed", "pretrain"])
+    project.add("d", ["data/b.txt", "data/c.txt"], "data/d.txt", "d")
+    project.git("add", "-A")
+    project.git("commit", "-q", "-m", "four stages")
+    return project
 
 
 @pytest.fixture(scope="module")

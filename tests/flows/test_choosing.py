@@ -66,6 +66,11 @@ def test_a_version_compared_with_itself_is_refused(registered: Any) -> None:
     assert done.code == 2 and "the same version" in done.err
 
 
+def test_an_encoder_is_not_compared_by_what_a_classifier_answered(registered: Any) -> None:
+    done = registered.rootstock("compare", CHAMPION_IS, f"{ENCODER}@frozen-best")
+    assert done.code == 2 and "rootstock-encoder answers no class" in done.err
+
+
 def test_suggest_ranks_the_registered_encoders(registered: Any, tmp_path: Path) -> None:
     from sklearn.datasets import load_digits
 

@@ -10,32 +10,30 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.database import forget_remembered
 from flows.environment import enter
 from flows.verification import hash_of
 
+OPENERS = 3
 
-def test_an_empty_store_gets_its_runs_back_marked_imported(project: Any) -> None:
-    project.rootstock("run")
-    forget_remembered()  # this process would otherwise close the deleted database later, and with it the new one's log
-    shutil.rmtree(project.root / "mlruns")
-    again = project.afresh("run")
+
+def test_an_empty_store_gets_its_runs_back_marked_imported(ran: Any) -> None:
+    shutil.rmtree(ran.root / "mlruns")  # nobody had this copy's database open
+    again = ran.rootstock("run")
     assert again.code == 0 and again.out.count("(imported)") == 4, again
-    tags, metrics = tags_of(project), rows(project, "SELECT name, key, value FROM metrics JOIN runs USING (run_uuid)")
+    tags, metrics = tags_of(ran), rows(ran, "SELECT name, key, value FROM metrics JOIN runs USING (run_uuid)")
     assert all(tags[name]["rootstock.imported"] == "true" for name in "abcd")
     assert ("d", "letters", 5.0) in metrics
     parents = json.loads(tags["d"]["rootstock.parents"])
     assert parents == {"data/b.txt": tags["b"]["run"], "data/c.txt": tags["c"]["run"]}
-    third = project.afresh("run")
+    third = ran.rootstock("run")
     assert "(imported)" not in third.out, "what was imported once is known"
 
 
-def test_a_lost_output_comes_back_from_the_cache_without_a_run(project: Any) -> None:
-    project.rootstock("run")
-    (project.root / "data/b.txt").unlink()
-    again = project.rootstock("run")
-    assert project.states(again.out) == {"a": "cached", "b": "restored", "c": "cached", "d": "cached"}, again
-    assert len(rows(project, "SELECT 1 FROM runs WHERE name = 'b'")) == 1
+def test_a_lost_output_comes_back_from_the_cache_without_a_run(ran: Any) -> None:
+    (ran.root / "data/b.txt").unlink()
+    again = ran.rootstock("run")
+    assert ran.states(again.out) == {"a": "cached", "b": "restored", "c": "cached", "d": "cached"}, again
+    assert len(rows(ran, "SELECT 1 FROM runs WHERE name = 'b'")) == 1
 
 
 def test_two_pipelines_at_once_complete_and_leave_one_chain(project: Any) -> None:
@@ -49,20 +47,19 @@ def test_two_pipelines_at_once_complete_and_leave_one_chain(project: Any) -> Non
     assert len(identities) == 4
 
 
-def test_a_moved_checkout_keeps_its_history(project: Any) -> None:
-    project.rootstock("run")
-    moved = project.root.with_name("moved elsewhere")
-    project.root.rename(moved)
-    project.root = moved
-    again = project.rootstock("run")
-    assert project.states(again.out) == dict.fromkeys("abcd", "cached") and "(imported)" not in again.out, again
-    addresses = [value for (value,) in rows(project, "SELECT artifact_uri FROM runs")]
+def test_a_moved_checkout_keeps_its_history(ran: Any) -> None:
+    moved = ran.root.with_name("moved elsewhere")
+    ran.root.rename(moved)
+    ran.root = moved
+    again = ran.rootstock("run")
+    assert ran.states(again.out) == dict.fromkeys("abcd", "cached") and "(imported)" not in again.out, again
+    addresses = [value for (value,) in rows(ran, "SELECT artifact_uri FROM runs")]
     assert addresses and all(value.startswith((moved / "mlruns").as_uri()) for value in addresses)
     artifacts = list((moved / "mlruns/artifacts").rglob("d.json"))
     assert artifacts
 
 
-def test_six_first_openers_at_once_leave_a_sound_store(tmp_path: Path) -> None:
+def test_first_openers_at_once_leave_a_sound_store(tmp_path: Path) -> None:
     code = (
         "from pathlib import Path; from flows.environment import enter; from flows.tracking import Store;"
         "enter(Path.cwd()); store = Store.open(); store.end(store.start('hello', None, {}), 'FINISHED')"
@@ -70,24 +67,25 @@ def test_six_first_openers_at_once_leave_a_sound_store(tmp_path: Path) -> None:
     environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(enter.__code__.co_filename).parents[1]), "HOME": str(tmp_path)}
     openers = [
         subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-        for _ in range(6)
+        for _ in range(OPENERS)
     ]
     errors = [opener.communicate()[1] for opener in openers]
-    assert [opener.returncode for opener in openers] == [0] * 6, errors
+    assert [opener.returncode for opener in openers] == [0] * OPENERS, errors
     with sqlite3.connect(tmp_path / "mlruns/mlflow.db") as database:
-        assert database.execute("SELECT count(*) FROM runs").fetchone() == (6,)
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (OPENERS,)
         assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_another_store_is_respected(project: Any, tmp_path: Path) -> None:
+def test_another_store_is_respected(ran: Any, _blank: Path, tmp_path: Path) -> None:
     elsewhere = f"sqlite:///{tmp_path / 'other' / 'store.db'}"
     (tmp_path / "other").mkdir()
-    before = rows(project, "SELECT count(*) FROM runs")
-    assert project.rootstock("run", environment={"MLFLOW_TRACKING_URI": elsewhere}).code == 0
-    assert rows(project, "SELECT count(*) FROM runs") == before
+    shutil.copy(_blank / "mlruns/mlflow.db", tmp_path / "other/store.db")
+    before = rows(ran, "SELECT count(*) FROM runs")
+    assert ran.rootstock("run", environment={"MLFLOW_TRACKING_URI": elsewhere}).code == 0
+    assert rows(ran, "SELECT count(*) FROM runs") == before
     with sqlite3.connect(tmp_path / "other/store.db") as database:
-        assert database.execute("SELECT count(*) FROM runs").fetchone() == (5,)
+        assert database.execute("SELECT count(*) FROM runs").fetchone() == (5,), "one of the pipeline, four rebuilt"
 
 
 def test_our_hash_is_dvcs_hash(project: Any) -> None:

@@ -33,7 +33,7 @@ def test_lineage_reaches_the_sources_and_prints_what_made_it(store: Store) -> No
 
 def test_lineage_of_what_does_not_exist_names_what_does(store: Store) -> None:
     for reference, line in {
-        f"{CLASSIFIER}@nobody": "has no version or alias 'nobody'",
+        f"{CLASSIFIER}@nobody": "has no version or alias 'nobody'; versions: 1, 2, 3; aliases: none",
         "classifier@champion": f"there is {CLASSIFIER}",
         "@": "names no model",
     }.items():

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from flows import encoder_aliases, versions
 from flows.encoder_aliases import SCORES, VALIDATION, Standing
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, ENCODER, FINETUNE_BEST, FROZEN_BEST, Version
+from tests.flows.conftest import Project
 
 PICKLES = {bytes([0x80, protocol]) for protocol in (2, 3, 4, 5)}
 
@@ -118,3 +121,27 @@ def test_an_alias_moves_only_to_a_better_one_on_the_same_images(registered: Any,
         back = Standing("pretrained", Path("models/pretrained"), holder.digest, holder.stage_run, 1, {FROZEN_BEST: 0.1})
         assert encoder_aliases.point(store, FROZEN_BEST, holder, back, said.append).number == holder.number
         assert "was chosen on other validation images" in said[1]
+
+
+def test_a_dry_run_asks_every_gate_and_writes_nothing(registered: Any, tmp_path: Path) -> None:
+    copy = Project(tmp_path / "copy")
+    shutil.copytree(registered.root, copy.root, symlinks=True)
+    with Inside(copy.root):
+        store = Store.open()
+        for name in (CLASSIFIER, ENCODER):
+            store.client.delete_registered_model(name)
+
+    def everything() -> list[str]:
+        with sqlite3.connect(copy.root / "mlruns/mlflow.db") as database:
+            return list(database.iterdump())
+
+    before, files = everything(), sorted((copy.root / "mlruns/artifacts").rglob("*"))
+    asked = copy.rootstock("promote", "--dry-run")
+    assert asked.code == 0, asked
+    assert re.search(r"(?m)^pass lineage +7 runs, \d+ artifacts verified", asked.out)
+    assert "the classifier of the workspace would become champion\ndry run: nothing was registered, tagged or moved" in asked.out
+    assert everything() == before and sorted((copy.root / "mlruns/artifacts").rglob("*")) == files
+    done = copy.rootstock("promote", "--why", "it is the first")
+    assert done.code == 0 and done.out.endswith("version 1 is champion\n"), done
+    with Inside(copy.root):
+        assert versions.resolve(Store.open(), f"{CLASSIFIER}@{CHAMPION}").tags["rootstock.promoted_why"] == "it is the first"
