@@ -6,24 +6,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from flows import lineage
+from flows.lineage import Chain, Step
 from stages.core import paths
 from stages.core.io import read_json
 
 DATASHEET = paths.reports("validate") / "datasheet.md"
 
 
-def documents(name: str, directory: Path, facts: Mapping[str, str], results: str) -> dict[str, str]:
+def documents(name: str, directory: Path, facts: Mapping[str, str], results: str, chain: Chain | None = None) -> dict[str, str]:
     """File name → text: the model card, and the datasheet where validation wrote one.
 
     Args:
         facts: what it was made from, by title.
         results: the section with its figures.
+        chain: what it was made from.
     """
     sheet = {"datasheet.md": DATASHEET.read_text()} if DATASHEET.is_file() else {}
-    return {"model_card.md": card(name, directory, facts, results, bool(sheet)), **sheet}
+    return {"model_card.md": card(name, directory, facts, results, made_from(chain) if chain else [], bool(sheet)), **sheet}
 
 
-def card(name: str, directory: Path, facts: Mapping[str, str], results: str, has_sheet: bool) -> str:
+def card(name: str, directory: Path, facts: Mapping[str, str], results: str, origin: Sequence[str], has_sheet: bool) -> str:
     """The card as Markdown."""
     config, preprocess = read_json(directory / "config.json"), read_json(directory / "preprocess.json")
     size, channels = preprocess["size"], preprocess["channels"]
@@ -66,12 +69,30 @@ def card(name: str, directory: Path, facts: Mapping[str, str], results: str, has
             "",
             results,
             "",
+            *origin,
             "## Data",
             "",
             "documents/datasheet.md describes the images." if has_sheet else "No datasheet was written for this data version.",
+            "",
             f"`rootstock lineage {name}@VERSION --verify` leads from these weights to the source images.",
         ]
     )
+
+
+def made_from(chain: Chain) -> list[str]:
+    """The way back to the source images as a section: a row per run, the newest first."""
+    depth_of = lineage.depths(chain)
+    steps = sorted(chain.steps.values(), key=lambda step: -depth_of[step.run])
+    rows = [(step.stage, f"`{step.run}`", ", ".join(_made(step))) for step in steps]
+    if chain.source:
+        rows.append(("source images", "", f"`{chain.source[: lineage.HASH]}`"))
+    return ["## Made from", "", *table(("stage", "run", "made"), rows), ""]
+
+
+def _made(step: Step) -> list[str]:
+    """What later stages read: the data and models of a step, each with the beginning of its hash."""
+    kept = {path: digest for path, digest in step.outputs.items() if path.startswith(("data/", "models/"))}
+    return [f"{path} `{digest[: lineage.HASH]}`" for path, digest in (kept or step.outputs).items()]
 
 
 def classifier_results() -> str:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import cards, dvc, versions
+from flows import cards, dvc, lineage, versions
 from flows.environment import git
 from flows.registration import CARD, describe, one_at_a_time, register
 from flows.tracking import Store
@@ -93,7 +93,9 @@ def _register(store: Store, one: Standing, standings: list[Standing], made_by: M
         **{SCORES[alias]: f"{score:.6g}" for alias, score in one.scores.items()},
     }
     facts = cards.facts(one.name, one.run, one.digest, pool, commit)
-    papers = cards.documents(ENCODER, one.directory, facts, selection(standings))
+    marks = {versions.DIGEST: one.digest, versions.STAGE_RUN: one.run}
+    chain = lineage.trace(versions.Unregistered(store, ENCODER, "", marks, (), one.directory))
+    papers = cards.documents(ENCODER, one.directory, facts, selection(standings), chain)
     if known is None:
         return register(store, ENCODER, one.directory, one.digest, one.run, tags, papers)
     known.tag({key: value for key, value in tags.items() if key.startswith("rootstock.")})  # the same weights, evaluated again

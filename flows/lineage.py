@@ -148,10 +148,8 @@ def _branch(chain: Chain, run: str, indent: str, shown: set[str], last: bool) ->
     shown.add(run)
     lines = [f"{head}  run {run}  commit {step.commit}{'  imported' if step.imported else ''}"]
     inner = indent + ("   " if last else "│  ")
-    parents = sorted(
-        dict.fromkeys(parent for parent in step.parents.values() if parent in chain.steps), key=lambda r: _depth(chain, r)
-    )
-    parents.reverse()
+    below = dict.fromkeys(parent for parent in step.parents.values() if parent in chain.steps)
+    parents = sorted(below, key=depths(chain).__getitem__)[::-1]  # the longest branch is told first
     lines += _facts(step, inner + ("│  " if parents else "   "))
     for position, parent in enumerate(parents):
         lines += _branch(chain, parent, inner, shown, last=position == len(parents) - 1)
@@ -169,10 +167,19 @@ def _facts(step: Step, indent: str) -> list[str]:
     return lines
 
 
-def _depth(chain: Chain, run: str) -> int:
-    """Steps between a run and the sources: the longest branch is told first."""
-    parents = [parent for parent in chain.steps[run].parents.values() if parent in chain.steps]
-    return 1 + max((_depth(chain, parent) for parent in set(parents)), default=0)
+def depths(chain: Chain) -> dict[str, int]:
+    """Run → steps between it and the sources, by the longest way."""
+    known: dict[str, int] = {}
+
+    def depth(run: str) -> int:
+        if run not in known:
+            parents = {parent for parent in chain.steps[run].parents.values() if parent in chain.steps}
+            known[run] = 1 + max((depth(parent) for parent in parents), default=-1)
+        return known[run]
+
+    for run in chain.steps:
+        depth(run)
+    return known
 
 
 def as_json(chain: Chain) -> str:

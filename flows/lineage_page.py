@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.lineage import HASH, SOURCES, Chain, Step, tree
+from flows.lineage import HASH, SOURCES, Chain, Step, depths, tree
 from stages.core.io import write_text
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def write(chain: Chain, path: Path, checks: Sequence[Check] = ()) -> None:
 
 def graph(chain: Chain, checks: Sequence[Check] = ()) -> dict[str, list[dict[str, Any]]]:
     """Boxes with their place (column, row) and facts, and the artifacts that lead from one to another."""
-    depths = _depths(chain)
+    depth_of = depths(chain)
     rows: dict[int, list[str]] = {}
-    for run, depth in sorted(depths.items(), key=lambda item: (item[1], chain.steps[item[0]].stage)):
+    for run, depth in sorted(depth_of.items(), key=lambda item: (item[1], chain.steps[item[0]].stage)):
         rows.setdefault(depth, []).append(run)
     deepest = max(rows, default=0)
     nodes = [_version(chain)]
@@ -64,21 +64,6 @@ def graph(chain: Chain, checks: Sequence[Check] = ()) -> dict[str, list[dict[str
     return {"nodes": nodes, "edges": edges}
 
 
-def _depths(chain: Chain) -> dict[str, int]:
-    """Run → the longest way down to the sources."""
-    known: dict[str, int] = {}
-
-    def depth(run: str) -> int:
-        if run not in known:
-            parents = {parent for parent in chain.steps[run].parents.values() if parent in chain.steps}
-            known[run] = 1 + max((depth(parent) for parent in parents), default=-1)
-        return known[run]
-
-    for run in chain.steps:
-        depth(run)
-    return known
-
-
 def _artifacts(step: Step, chain: Chain) -> list[tuple[str, str]]:
     """Run → which of its outputs a step read."""
     found: dict[str, list[str]] = {}
@@ -91,7 +76,7 @@ def _artifacts(step: Step, chain: Chain) -> list[tuple[str, str]]:
 def _node(step: Step, kind: str) -> dict[str, Any]:
     note = f"{step.run[:HASH]}  {step.commit}{'  imported' if step.imported else ''}"
     numbers = {key: value for key, value in step.metrics.items() if not key.startswith("system.")}
-    seconds = {"seconds": step.metrics["system.seconds"]} if "system.seconds" in step.metrics else {}
+    seconds = {"seconds": f"{step.metrics['system.seconds']:.1f}"} if "system.seconds" in step.metrics else {}
     code = {
         "commit": step.tags.get("git.commit", "unknown"),
         "changed since": step.tags.get("git.dirty", "unknown"),

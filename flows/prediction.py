@@ -88,11 +88,12 @@ def load(version: Version) -> Any:
 def answer_files(model: Any, files: list[Path]) -> list[dict[str, Any] | str]:
     """One answer per file: label and probabilities, or why it cannot be used. A damaged file does not spoil its batch."""
     import pandas as pd
+    from mlflow.exceptions import MlflowException
 
     encoded = [base64.b64encode(file.read_bytes()).decode() for file in files]
     try:
         return _answers(model.predict(pd.DataFrame({"image": encoded})))
-    except DataError as error:
+    except (MlflowException, DataError) as error:  # models registered by earlier code raise the second
         if len(files) == 1:
             return [str(error).removeprefix("image 0 ")]
     middle = len(files) // 2

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows import announcements, cards, dvc, versions
+from flows import announcements, cards, dvc, lineage, versions
 from flows.dvc import LockEntry, Plan
 from flows.encoder_aliases import register_encoders
 from flows.environment import git
@@ -166,11 +166,12 @@ def _candidate(store: Store, made_by: Mapping[str, str], dry_run: bool) -> Versi
         "rootstock.identity": maker.identity,
     }
     run = made_by[str(paths.FINETUNED)]
+    marks = {versions.DIGEST: digest, versions.STAGE_RUN: run, **tags}
+    unregistered = versions.Unregistered(store, CLASSIFIER, "", marks, ())
     if dry_run:
-        marks = {versions.DIGEST: digest, versions.STAGE_RUN: run, **tags}
-        return versions.find(store, digest) or versions.Unregistered(store, CLASSIFIER, "", marks, ())
+        return versions.find(store, digest) or unregistered
     facts = cards.facts(maker.stage, run, digest, data, tags["git.commit"])
-    papers = cards.documents(CLASSIFIER, paths.FINETUNED, facts, cards.classifier_results())
+    papers = cards.documents(CLASSIFIER, paths.FINETUNED, facts, cards.classifier_results(), lineage.trace(unregistered))
     version = register(store, CLASSIFIER, paths.FINETUNED, digest, run, tags, papers)
     if evaluation and version.tags.get(EVALUATION) != evaluation:
         version.tag({EVALUATION: evaluation})
@@ -223,7 +224,9 @@ def _no_longer_candidate(version: Version) -> None:
 
 def _comparison(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
     found = verdicts.get("champion")
-    return {"rootstock.delta": found.value, "rootstock.delta_interval": found.interval} if found else {}
+    if found is None or found.passed is None:  # the first has nothing to differ from
+        return {}
+    return {"rootstock.delta": found.value, "rootstock.delta_interval": found.interval}
 
 
 def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
+from stages.core.errors import DataError
 from stages.core.serving import ImageClassifier, given_images
 
 
@@ -22,7 +25,10 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``label``, ``probability`` and one column ``p.<class>`` per class, a row for each row given."""
-        answers = self.classifier.predict(given_images(model_input))
+        try:
+            answers = self.classifier.predict(given_images(model_input))
+        except DataError as error:  # of another kind, MLflow's server would bury the reason in a traceback
+            raise MlflowException(str(error), BAD_REQUEST) from error
         columns: dict[str, Any] = {key: [answer[key] for answer in answers] for key in ("label", "probability")}
         for name in self.classifier.classes:
             columns[f"p.{name}"] = [answer["probabilities"][name] for answer in answers]

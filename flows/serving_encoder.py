@@ -6,7 +6,10 @@ from typing import Any
 
 import mlflow
 import pandas as pd
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import BAD_REQUEST
 
+from stages.core.errors import DataError
 from stages.core.serving import ImageEncoder, given_images
 
 
@@ -19,7 +22,11 @@ class Served(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
 
     def predict(self, context: Any, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """``features``: one vector per row given."""
-        return pd.DataFrame({"features": self.encoder.features(given_images(model_input)).tolist()})
+        try:
+            features = self.encoder.features(given_images(model_input))
+        except DataError as error:  # of another kind, MLflow's server would bury the reason in a traceback
+            raise MlflowException(str(error), BAD_REQUEST) from error
+        return pd.DataFrame({"features": features.tolist()})
 
 
 mlflow.models.set_model(Served())

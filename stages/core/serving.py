@@ -123,10 +123,12 @@ def given_images(table: Any) -> list[Any]:
     """The images of a table with a column ``image`` (base64) or ``pixels`` (uint8 arrays).
 
     Raises:
-        DataError: neither or both; the message names what was found.
+        DataError: neither or both, or no row; the message names what was found.
     """
-    given = [name for name in ("image", "pixels") if name in table.columns and table[name].notna().any()]
+    known = [name for name in ("image", "pixels") if name in table.columns]
+    if known and not len(table):
+        raise DataError("the table has no row: send at least one image")
+    given = [name for name in known if table[name].notna().any()]
     if len(given) != 1:
-        found = ", ".join(map(str, table.columns)) or "nothing"
-        raise DataError(f"send one column, image (base64) or pixels (uint8 arrays); found {found}")
+        raise DataError(f"send one column, image (base64) or pixels (uint8 arrays); found {'both' if given else 'neither'}")
     return list(table[given[0]])

@@ -123,3 +123,7 @@ def test_mlflows_page_of_the_champion_shows_its_card(registered: Any, tmp_path: 
     assert "rootstock-classifier" in page and "champion" in page
     assert "accuracy on the test images" in page, "the model card is the version's description"
     assert "rootstock.promoted_by" in page
+    with Inside(registered.root):
+        chain = lineage.trace(versions.resolve(Store.open(), "rootstock-classifier@champion"))
+    missing = [step.stage for step in chain.steps.values() if step.run not in page]
+    assert not missing and chain.source[:10] in page, "the card leads from the champion to the source images"

@@ -66,7 +66,9 @@ def refused(address: str, column: str, images: list[Any]) -> str:
     with pytest.raises(HTTPError) as caught:
         ask(address, column, images)
     assert caught.value.code == 400
-    return caught.value.read().decode()
+    body = json.loads(caught.value.read())
+    assert "stack_trace" not in body
+    return str(body["message"])
 
 
 def encoded(image: np.ndarray, form: str) -> str:
@@ -101,4 +103,5 @@ def test_what_it_cannot_use_is_refused_with_the_reason(address: str) -> None:
     assert "float" in refused(address, "pixels", [np.full((16, 16, 1), 0.5).tolist()])
     assert "not base64" in refused(address, "image", ["this is no base64!"])
     assert "not an image" in refused(address, "image", [base64.b64encode(b"nothing to see").decode()])
+    assert "the table has no row" in refused(address, "image", [])
     assert ask(address, "pixels", [np.zeros((16, 16, 1), int).tolist()]), "it still answers after all that"
