@@ -6,6 +6,7 @@ Without a server there is nobody who could act on an event, so nothing is lost b
 from __future__ import annotations
 
 import json
+import logging
 import os
 import urllib.request
 from collections.abc import Mapping
@@ -48,6 +49,7 @@ def deliver() -> int:
     from prefect.events import emit_event
     from prefect.events.worker import EventsWorker
 
+    logging.getLogger(EventsWorker.__name__).setLevel(logging.ERROR)  # it counts on the console what is left to send
     with _alone():
         waiting = [json.loads(line) for line in OUTBOX.read_text().splitlines() if line.strip()]
         for one in waiting:

@@ -39,8 +39,9 @@ def export(reference: str, form: str, target: Path) -> str:
         writers_by_form[form](model, target)
     preprocess = model.preprocess
     shape = f"(N, {preprocess.channels}, {preprocess.size}, {preprocess.size})"
-    gives = writers.answer_name(model) if form != "timm" else "features; load.py in it needs timm alone"
-    return f"{target}: {version.name} version {version.number}, uint8 images {shape} in, {gives} out"
+    if form == "timm":
+        return f"{target}: {version.name} version {version.number}; load.py in it needs timm and safetensors alone"
+    return f"{target}: {version.name} version {version.number}, uint8 images {shape} in, {writers.answer_name(model)} out"
 
 
 def load(version: Version) -> Exportable:
