@@ -14,7 +14,7 @@ from flows import cards, dvc, lineage, versions
 from flows.environment import git
 from flows.registration import CARD, describe, one_at_a_time, register
 from flows.tracking import Store
-from flows.versions import ENCODER, EVALUATION, FINETUNE_BEST, FROZEN_BEST, Version
+from flows.versions import ENCODER, EVALUATION, FINETUNE_BEST, FORGOTTEN, FROZEN_BEST, Version
 from stages.core import paths
 from stages.core.io import read_csv, read_json
 
@@ -125,7 +125,7 @@ def validation_digest() -> str:
 
 def point(store: Store, alias: str, version: Version, best: Standing, say: Say) -> Version:
     """Let the alias point at the better of the run's best and who holds it now; both must have seen the same validation images,
-    or the newer is taken and the reason says so."""
+    or the newer is taken and the reason says so. One trained on images that were forgotten since yields to any that was not."""
     with one_at_a_time():
         holder = versions.by_alias(store, alias, ENCODER)
         if holder is not None and holder.number == version.number:
@@ -135,10 +135,11 @@ def point(store: Store, alias: str, version: Version, best: Standing, say: Say) 
         if holder is not None:
             same = holder.tags.get(VALIDATION) == version.tags.get(VALIDATION)
             held = float(holder.tags.get(SCORES[alias], "nan"))
-            if same and score <= held:
+            tainted = holder.tags.get(FORGOTTEN) and not version.tags.get(FORGOTTEN)
+            if same and score <= held and not tainted:
                 return holder
-            before = f"version {holder.number} reached {held:.4f}"
-            why += f"; {before}" if same else f"; version {holder.number} was chosen on other validation images"
+            before = f"reached {held:.4f}" if same else "was chosen on other validation images"
+            why += f"; version {holder.number} {before}{' and was trained on images forgotten since' if tainted else ''}"
         version.tag({f"{WHY}.{alias}": why})
         store.client.set_registered_model_alias(ENCODER, alias, version.number)
         say(f"{ENCODER}@{alias} is version {version.number}: {why}")

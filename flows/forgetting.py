@@ -11,11 +11,9 @@ from flows.dvc import Plan
 from flows.overrides import override
 from flows.planning import dry_plan
 from flows.tracking import Store
+from flows.versions import FORGOTTEN
 from stages.core import paths
 from stages.core.params import load_params
-
-FORGOTTEN = "rootstock.trained_on_forgotten"
-"""Tag of a version: ids of forgotten images it was trained on."""
 
 
 @dataclass(frozen=True)

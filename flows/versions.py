@@ -18,6 +18,8 @@ DIGEST = "rootstock.digest"
 STAGE_RUN = "rootstock.run"
 PATH = "rootstock.path"
 EVALUATION = "rootstock.evaluation"
+FORGOTTEN = "rootstock.trained_on_forgotten"
+"""Ids of forgotten images the version was trained on."""
 PREDICTIONS = "reports/evaluate/predictions.parquet"
 EMBEDDINGS = "reports/evaluate/embeddings.parquet"
 

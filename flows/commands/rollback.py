@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -17,6 +18,9 @@ def command(
     enter()
     from flows import promotion
     from flows.tracking import Store
+    from flows.versions import FORGOTTEN
 
     now, before = promotion.rollback(Store.open(), why, to)
     print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
+    if gone := now.tags.get(FORGOTTEN):
+        print(f"it was trained on what was forgotten since: {gone}", file=sys.stderr)
