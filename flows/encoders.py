@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import paths
-from stages.core.io import atomic_directory, write_json
+from stages.core.io import atomic_directory, refresh_json
 from stages.core.params import Params
 
 PREFIX = "registry:"
@@ -28,13 +28,7 @@ def lay_out(params: Params) -> None:
     if wanted.startswith(PREFIX):
         digest, folder = _fetched(wanted.removeprefix(PREFIX))
         content = {"encoder": wanted, "digest": digest, "folder": str(folder)}
-    before = paths.ENCODER.read_bytes() if paths.ENCODER.is_file() else b""
-    temporary = paths.ENCODER.with_suffix(".new")
-    write_json(temporary, content)
-    if temporary.read_bytes() == before:
-        temporary.unlink()
-    else:
-        temporary.replace(paths.ENCODER)
+    refresh_json(paths.ENCODER, content)
 
 
 def _fetched(reference: str) -> tuple[str, Path]:

@@ -81,7 +81,18 @@ def canonical_json(value: Any) -> str:
 
 def write_json(path: Path | str, value: Any) -> None:
     """Write readable JSON with sorted keys; NaN is refused, as no other tool reads it."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(value))
+
+
+def refresh_json(path: Path, value: Any) -> None:
+    """Write JSON, touching the file only when its content changes; several processes may do so at once."""
+    text = _json(value)
+    if not path.is_file() or path.read_text() != text:
+        write_text(path, text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def read_json(path: Path | str) -> Any:

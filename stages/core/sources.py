@@ -17,7 +17,7 @@ from stages.core.downloads import check_download, parse_download
 from stages.core.errors import ConfigError
 from stages.core.folders import Listing, content_hashes, has_image, walk
 from stages.core.images import EXTENSIONS
-from stages.core.io import write_json
+from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
 from stages.core.registry import nearest
 
@@ -141,12 +141,7 @@ def write_fingerprint(params: Params, found: list[Source] | None = None) -> Path
     """Check the sources and refresh :data:`paths.FINGERPRINT`, touching the file only when its content changes."""
     check_source(params.ingest)
     content = fingerprint(params.ingest, found)
-    temporary = paths.FINGERPRINT.with_suffix(".new")
-    write_json(temporary, content)
-    if paths.FINGERPRINT.is_file() and paths.FINGERPRINT.read_bytes() == temporary.read_bytes():
-        temporary.unlink()
-    else:
-        temporary.replace(paths.FINGERPRINT)
+    refresh_json(paths.FINGERPRINT, content)
     return paths.FINGERPRINT
 
 
