@@ -22,7 +22,7 @@ from flows.tracking import Store
 from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS, Version
 from stages.core import paths, registry
 from stages.core.errors import ConfigError, Refused
-from stages.core.io import write_json
+from stages.core.io import write_json, write_text
 from stages.core.params import Promote
 
 GATES = "flows.gates"
@@ -230,7 +230,7 @@ def _comparison(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
 
 
 def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:
-    """The gate table beside the version and as a file of its run, whatever it says."""
+    """The gate table beside the version, as a file of its run and in ``reports/promote``, whatever it says."""
     table = {name: asdict(verdict) for name, verdict in verdicts.items()}
     version.tag(
         {GATE_TABLE: json.dumps({name: {**_text(found), "verdict": word(found)} for name, found in verdicts.items()})[:5000]}
@@ -241,6 +241,7 @@ def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:
         version.store.client.log_artifact(version.stage_run, str(file), "gates")
     shown = cards.gate_table([{"gate": name, "verdict": word(found), **_text(found)} for name, found in verdicts.items()])
     attach(version, {"gates.md": shown})
+    write_text(paths.reports("promote") / "gates.md", f"# {version.name} {version.title}\n\n{shown}\n")
     card = version.folder / DOCUMENTS / CARD
     describe(version, f"{card.read_text() if card.is_file() else ''}\n\n{shown}")
 

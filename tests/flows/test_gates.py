@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from registry_store import answers, get, version
 
@@ -11,7 +13,7 @@ from flows import promotion
 from flows.evidence import Evidence, Verdict
 from flows.registration import register
 from flows.tracking import Store
-from flows.versions import CLASSIFIER
+from flows.versions import CLASSIFIER, EVALUATION
 from stages.core.params import Promote
 
 SETTINGS = Promote(resamples=1000, gates={"validation": True, "lineage": True, "accuracy": 0.5, "champion": 0.01})
@@ -106,8 +108,6 @@ def test_calibration_and_corruption_match_a_count_by_hand(store: Store) -> None:
 
 
 def test_a_rotated_embedding_is_not_compatible_with_the_old_index() -> None:
-    import numpy as np
-
     from flows.gates.compatibility import nearest_accuracy
 
     drawn = np.random.default_rng(0)
@@ -116,6 +116,19 @@ def test_a_rotated_embedding_is_not_compatible_with_the_old_index() -> None:
     rotation = np.linalg.qr(drawn.normal(size=(8, 8)))[0].astype(np.float32)
     assert nearest_accuracy(vectors, vectors, labels) == 1.0
     assert nearest_accuracy(vectors @ rotation, vectors, labels) < 0.7
+
+
+def test_new_queries_must_find_their_like_in_the_champions_index(store: Store, tmp_path: Path) -> None:
+    table, drawn = answers(0.9), np.random.default_rng(0)
+    vectors = np.eye(8)[[int(label == "cat") for label in table["label"]]] + 0.1 * drawn.normal(size=(len(table), 8))
+    rotation = np.linalg.qr(drawn.normal(size=(8, 8)))[0]
+    for number, embedded in {1: vectors, 2: vectors * 2, 3: vectors @ rotation}.items():
+        file = tmp_path / "embeddings.parquet"
+        pd.DataFrame({"id": table["id"], "embedding": list(embedded.astype(np.float32))}).to_parquet(file)
+        store.client.log_artifact(get(store, number).tags[EVALUATION], str(file), "reports/evaluate")
+    same, turned = (judged(store, "compatibility", 0.9, number, 1) for number in (2, 3))
+    assert same.passed is True and same.value == "1.0000"
+    assert turned.passed is False and turned.reason == "the champion's index must be rebuilt"
 
 
 def test_an_approval_holds_for_the_version_it_was_given_to(store: Store) -> None:

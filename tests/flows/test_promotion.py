@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -117,13 +118,17 @@ def test_a_crash_at_any_write_leaves_exactly_one_champion(store: Store) -> None:
     assert seen[0][CHAMPION] == "1" and seen[-1] == {CHAMPION: "2", PREVIOUS: "1"}
 
 
-def test_what_the_gates_said_stands_beside_the_version(store: Store) -> None:
-    candidate = get(store, 2)
+@pytest.mark.parametrize(("number", "word"), [(2, "pass"), (3, "FAIL")])
+def test_what_the_gates_said_stands_beside_the_version_in_its_run_and_in_the_report(store: Store, number: int, word: str) -> None:
+    candidate = get(store, number)
     found = promotion.judge(Evidence(candidate, get(store, 1), 1000), SETTINGS)
     promotion._keep_table(candidate, found)
-    shown = (get(store, 2).folder / "documents/gates.md").read_text()
-    page = store.client.get_model_version(CLASSIFIER, "2").description
-    assert page.startswith("# equal") and page.endswith(shown)
-    for name in SETTINGS.gates:
-        assert f"| {name} | pass |" in shown
-    assert get(store, 2).artifact.joinpath("weights.safetensors").is_file(), "the model itself stays"
+    shown = (get(store, number).folder / "documents/gates.md").read_text()
+    assert "| lineage | pass |" in shown and f"| champion | {word} |" in shown
+    page = store.client.get_model_version(CLASSIFIER, str(number)).description
+    assert page.startswith(f"# {'equal' if number == 2 else 'worse'}") and page.endswith(shown)
+    assert shown in Path("reports/promote/gates.md").read_text()
+    kept = json.loads(Path(store.client.download_artifacts(candidate.stage_run, f"gates/version-{number}.json")).read_text())
+    assert set(kept) == set(SETTINGS.gates) and kept["champion"]["passed"] is (word == "pass")
+    assert json.loads(get(store, number).tags[promotion.GATE_TABLE])["champion"]["verdict"] == word
+    assert get(store, number).artifact.joinpath("weights.safetensors").is_file(), "the model itself stays"
