@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
+from flows.server import hand_over
 from stages.core import paths
 from stages.core.io import write_text
 
@@ -47,7 +48,6 @@ def deliver() -> int:
         return 0
     from prefect.context import TaskRunContext
     from prefect.events import emit_event
-    from prefect.events.worker import EventsWorker
 
     logging.getLogger(EventsWorker.__name__).setLevel(logging.ERROR)  # it counts on the console what is left to send
     with _alone():
@@ -57,7 +57,7 @@ def deliver() -> int:
             emit_event(**{**one, "id": UUID(one["id"]), "occurred": when})
         write_text(OUTBOX, "")
     if waiting and TaskRunContext.get() is None:  # a flow hands its events over when it ends
-        EventsWorker.drain_all(timeout=PATIENCE, at_exit=False)
+        hand_over(PATIENCE)
     return len(waiting)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ import pandas as pd
 from jinja2 import Environment
 from numpy.typing import NDArray
 
+from flows import sheets
 from flows.data_versions import Version
 from stages.core import paths
 from stages.core.drift import FEWEST, Drift, detect_drift, image_statistics
@@ -31,7 +30,7 @@ KINDS = {
     "broken": "readable before, quarantined now",
     "mended": "quarantined before, readable now",
 }
-SHEET, SIDE, SAMPLE = 60, 64, 4000
+SAMPLE = 4000
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{ first }} → {{ second }}</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2429}
@@ -90,10 +89,6 @@ def compare(old: Version, new: Version, monitor: Monitor, seed: int) -> Differen
 def write(difference: Difference, old: Version, new: Version, root: Path) -> Path:
     """A page with counts and contact sheets, changes.csv and drift.json; returns the page."""
     folder = root / paths.REPORTS / "data" / f"{difference.first}..{difference.second}"
-    sheets = {}
-    for kind, table in difference.tables.items():
-        sheet = _sheet(table, old, new)
-        sheets[kind] = base64.b64encode(sheet).decode() if sheet else ""
     page = Environment(autoescape=True).from_string(PAGE).render(
         first=difference.first,
         second=difference.second,
@@ -101,7 +96,7 @@ def write(difference: Difference, old: Version, new: Version, root: Path) -> Pat
         drift=difference.sentence,
         kinds=KINDS,
         tables=difference.tables,
-        sheets=sheets,
+        sheets={kind: _sheet(table, old, new) for kind, table in difference.tables.items()},
         summaries={kind: summary(table) for kind, table in difference.tables.items()},
     )  # fmt: skip
     everything = pd.concat([table.assign(change=kind) for kind, table in difference.tables.items()])
@@ -172,24 +167,10 @@ def _sample(version: Version, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
     return version.pixels.array(rows), rows
 
 
-def _sheet(table: pd.DataFrame, old: Version, new: Version) -> bytes:
-    """Up to sixty of the images as one PNG; nothing where there is none to see."""
-    from PIL import Image
-
+def _sheet(table: pd.DataFrame, old: Version, new: Version) -> str:
+    """Some of the images as a picture; nothing where there is none to see."""
     if not len(table) or (table["is"] == "quarantined").all():
-        return b""
+        return ""
     store = (old if table["side"].iloc[0] == "old" else new).pixels
-    picked = table["row"].to_numpy(np.int64)
-    if len(picked) > SHEET:
-        picked = np.sort(numpy_generator(0, "contact sheet", len(picked)).choice(picked, SHEET, replace=False))
-    images = store.array(picked).transpose(0, 2, 3, 1)
-    columns = min(len(picked), SHEET // 5)
-    sheet = Image.new("RGB", (columns * SIDE, -(-len(picked) // columns) * SIDE), "white")
-    for place, pixels in enumerate(images):
-        tile = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).convert("RGB")
-        sheet.paste(
-            tile.resize((SIDE - 2, SIDE - 2), Image.Resampling.NEAREST), (place % columns * SIDE, place // columns * SIDE)
-        )
-    with io.BytesIO() as file:
-        sheet.save(file, "PNG")
-        return file.getvalue()
+    rows = table["row"].to_numpy(np.int64)
+    return sheets.contact_sheet(store.array(rows[sheets.chosen(len(rows))]))

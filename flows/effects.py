@@ -127,7 +127,8 @@ def compare(results: Sequence[Result], first: str, second: str, versions: int = 
     """Score of dataset version ``first`` minus ``second`` over the settings both were run with.
 
     The interval is Tukey and Kramer's for the comparison of ``versions`` groups, so picking the best of many is paid for; its
-    noise is the seed noise. ``count`` is the number of settings compared; nan when there is none.
+    noise is the seed noise. ``count`` is the number of settings compared; nan when there is none. Of a sample, whose versions
+    share few settings, it is the difference with the other factors held equal by a linear model instead.
     """
     noise = seed_noise(results)
     cells: dict[str, dict[str, list[float]]] = {}
@@ -135,12 +136,42 @@ def compare(results: Sequence[Result], first: str, second: str, versions: int = 
         others = {key: value for key, value in result.configuration.items() if key != DATA}
         cells.setdefault(canonical_json(others), {}).setdefault(result.configuration[DATA], []).append(result.score)
     pairs = [(both[first], both[second]) for both in cells.values() if first in both and second in both]
+    fewest = min(sum(version in both for both in cells.values()) for version in (first, second))
+    if 2 * len(pairs) < fewest and (found := _held_equal(results, first, second, versions)):
+        return found
     if not pairs:
         return Estimate(math.nan, -math.inf, math.inf, 0)
     difference = float(np.mean([np.mean(a) - np.mean(b) for a, b in pairs]))
     error = noise.deviation * math.sqrt(sum(1 / len(a) + 1 / len(b) for a, b in pairs)) / len(pairs)
     factor = _tukey(max(2, versions), noise.freedom) if noise.freedom else math.nan
     return _interval(difference, error, noise, len(pairs), factor)
+
+
+def _held_equal(results: Sequence[Result], first: str, second: str, versions: int) -> Estimate | None:
+    """``first`` minus ``second`` in an additive model of the means of all configurations; None where that cannot tell.
+
+    What the model leaves over, interactions and seed noise alike, is the noise of the interval.
+    """
+    groups: dict[str, list[Result]] = {}
+    for result in results:
+        groups.setdefault(result.key, []).append(result)
+    ones = [group[0].configuration for group in groups.values()]
+    scores = np.array([np.mean([result.score for result in group]) for group in groups.values()])
+    names = list(dict.fromkeys(one[DATA] for one in ones))
+    data = np.array([[float(one[DATA] == name) for name in names] for one in ones])
+    others = [_encode([one.get(key) for one in ones]) for key in varied(results) if key != DATA]
+    design = np.concatenate([data, *others], axis=1)
+    freedom = len(scores) - int(np.linalg.matrix_rank(design))
+    contrast = np.zeros(design.shape[1])
+    contrast[names.index(first)], contrast[names.index(second)] = 1.0, -1.0
+    inverse = np.linalg.pinv(design.T @ design)
+    if freedom < 1 or not np.allclose(contrast @ inverse @ (design.T @ design), contrast, atol=1e-6):
+        return None
+    fitted = inverse @ design.T @ scores
+    left = scores - design @ fitted
+    noise = Noise(math.sqrt(float(left @ left) / freedom), freedom)
+    error = noise.deviation * math.sqrt(float(contrast @ inverse @ contrast))
+    return _interval(float(contrast @ fitted), error, noise, len(scores), _tukey(max(2, versions), freedom))
 
 
 @cache

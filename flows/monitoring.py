@@ -28,6 +28,41 @@ EVENT = "rootstock.drift"
 UNLIKE = 0.99
 """An image is unknown when its distance to the nearest training image is beyond this share of the training images' own."""
 FOLDER = paths.REPORTS / "drift"
+MOST_FEATURES = 20
+PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Drift: {{ 'alarm' if found.alarm else 'quiet' }}</title>
+<style>
+ body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2429}
+ .say{font-size:1.25rem;border-left:4px solid #4c9f70;padding:.5rem 1rem;background:#f2f7f4}
+ .alarm{border-color:#b03a2e;background:#fbf2f1}
+ table{border-collapse:collapse;font-variant-numeric:tabular-nums;margin:1rem 0}
+ th,td{padding:.2rem .8rem;text-align:left;border-bottom:1px solid #dde3e6}
+ img{max-width:100%;image-rendering:pixelated} meter{width:10rem}
+</style>
+<h1>{{ 'Alarm: ' + found.reasons|join(' and ') if found.alarm else 'Quiet' }}</h1>
+<p class="say{{ ' alarm' if found.alarm }}">{{ found.sentence }}</p>
+<table>
+<tr><th>question</th><th>found</th><th>alarm</th></tr>
+<tr><td>Do new images keep to themselves among their nearest neighbours?</td>
+<td>{{ '%+.3f'|format(drift.neighbours.excess) }} over chance, p = {{ '%.2g'|format(drift.neighbours.p_value) }}</td>
+<td>from {{ drift.threshold }} with p ≤ {{ drift.alpha / 2 }}</td></tr>
+<tr><td>Which features are distributed otherwise?</td>
+<td>{{ drift.drifting_features|length }} of {{ drift.features|length }}</td>
+<td>one from {{ drift.threshold }} with p ≤ {{ drift.alpha / 2 }}</td></tr>
+<tr><td>How many images are unlike any in training?</td>
+<td>{{ '%.1f'|format(100 * found.unknown) }} %</td><td>significantly more than monitor.max_unknown</td></tr>
+<tr><td>How many could not be read?</td><td>{{ found.unreadable }}</td><td></td></tr>
+</table>
+{% if sheet %}<h2>{{ strange }} images unlike any in training</h2>
+<img alt="images unlike any in training" src="data:image/png;base64,{{ sheet }}">{% endif %}
+<h2>Features that changed most</h2>
+<p>The distance is the largest gap of the two distribution functions, from 0 (alike) to 1 (nothing in common).</p>
+<table><tr><th>feature</th><th>distance</th><th></th><th>p, corrected for {{ drift.features|length }} features</th></tr>
+{% for one in features %}<tr><td>{{ one.feature }}</td><td>{{ '%.3f'|format(one.distance) }}</td>
+<td><meter max="1" value="{{ one.distance }}"></meter></td><td>{{ '%.2g'|format(one.p_value) }}</td></tr>
+{% endfor %}</table>
+</html>
+"""
 
 
 @dataclass(frozen=True)
@@ -66,15 +101,17 @@ def check(root: Path, images: Path | None) -> Check:
     Raises:
         ConfigError: there is no champion, or nothing to look at.
     """
+    import torch
+
     from flows import versions
     from flows.tracking import Store
 
     params = load_params()
     champion = versions.resolve(Store.open(), f"{versions.CLASSIFIER}@{versions.CHAMPION}")
-    new, unreadable = features_of_files(champion.folder, files(images, root), params)
-    reference = training_features(champion.folder, params)
+    pixels, unreadable = pixels_of_files(champion.folder, files(images, root), params)
+    new, reference = _encode(champion.folder, torch.from_numpy(pixels)), training_features(champion.folder, params)
     found = judge(reference, new, params.monitor, params.seed, f"{champion.name} version {champion.number}", unreadable)
-    report(found, root)
+    report(found, root, pixels[unknown(reference, new, params.seed)])
     announce(found, champion.number)
     retrain(found, params.monitor)
     return found
@@ -162,8 +199,8 @@ def training_features(folder: Path, params: Params) -> Array:
     return _encode(folder, store.gather(rows))
 
 
-def features_of_files(folder: Path, images: Sequence[Path], params: Params) -> tuple[Array, int]:
-    """Features (m, D) of image files, read as the pipeline reads them, and how many could not be read."""
+def pixels_of_files(folder: Path, images: Sequence[Path], params: Params) -> tuple[NDArray[np.uint8], int]:
+    """Image files (m, C, H, W), read as the pipeline reads them, and how many could not be read."""
     from stages.core.images import Unreadable, decode, resize
     from stages.core.model import load_classifier
 
@@ -182,9 +219,7 @@ def features_of_files(folder: Path, images: Sequence[Path], params: Params) -> t
             unreadable += 1
     if not pixels:
         raise DataError(f"none of the {len(images)} new images can be read")
-    import torch
-
-    return _encode(folder, torch.from_numpy(np.stack(pixels))), unreadable
+    return np.stack(pixels), unreadable
 
 
 def _weights(folder: Path) -> Path:
@@ -201,19 +236,21 @@ def _encode(folder: Path, images: Any) -> Array:
     return np.concatenate(parts).astype(np.float32)
 
 
-def report(found: Check, root: Path) -> Path:
-    """``reports/drift``: the numbers, and a page."""
+def report(found: Check, root: Path, strange: NDArray[np.uint8] | None = None) -> Path:
+    """``reports/drift``: the numbers, and a page with some of the ``strange`` images (n, C, H, W), unlike any in training."""
+    from jinja2 import Environment
+
+    from flows.sheets import contact_sheet
+
     write_json(root / FOLDER / "drift.json", found.as_dict())
-    rows = "".join(
-        f"<tr><td>feature {f.feature}</td><td>{f.distance:.3f}</td><td>{f.p_value:.2g}</td></tr>"
-        for f in found.drift.features[:20]
-    )
-    page = (
-        '<!doctype html><meta charset="utf-8"><title>Drift</title><style>'
-        "body{font:16px/1.5 system-ui;max-width:50rem;margin:2rem auto}td,th{padding:.2rem .8rem;text-align:left}</style>"
-        f"<h1>{'Alarm' if found.alarm else 'Quiet'}</h1><p>{found.sentence}</p>"
-        f"<table><tr><th>feature</th><th>distance</th><th>p, corrected</th></tr>{rows}</table>"
-    )
+    drift = found.drift
+    page = Environment(autoescape=True).from_string(PAGE).render(
+        found=found,
+        drift=drift,
+        features=drift.features[:MOST_FEATURES],
+        strange=0 if strange is None else len(strange),
+        sheet=contact_sheet(strange) if strange is not None and len(strange) else "",
+    )  # fmt: skip
     write_text(root / FOLDER / "index.html", page)
     return root / FOLDER / "index.html"
 

@@ -25,7 +25,7 @@ from flows import dvc, encoders, environment, gpus, scribe, summary, warm
 from flows.dvc import Plan
 from flows.execution import PipelineRun, StageDied, provenance
 from flows.live import LiveView
-from flows.server import prefect_server
+from flows.server import hand_over, prefect_server
 from stages.core import paths, sources
 from stages.core.errors import Refused, RootstockError, StageFailed
 from stages.core.params import Params, load_params
@@ -96,7 +96,7 @@ def run_pipeline(request: Request) -> Result:
         finally:
             _PREPARED.reset(prepared_token)
             _RESULT.reset(box_token)
-            _drain_logs()
+            hand_over()
     if "result" not in box:
         raise StageFailed(
             "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"
@@ -233,12 +233,3 @@ def _terminable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _drain_logs() -> None:
-    """Hand the last lines to the server before it goes."""
-    from prefect.events.worker import EventsWorker
-    from prefect.logging.handlers import APILogWorker
-
-    for service in (APILogWorker, EventsWorker):
-        service.drain_all(timeout=10, at_exit=False)

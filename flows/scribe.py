@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 MODULES = ("mlflow.store.tracking.sqlalchemy_store", "mlflow.entities", "flows.ledger")
 GRACE = 10
 """Seconds the process has to close its books after the run it kept them for is gone."""
+ENDED = "the process that writes to MLflow ended without a word (out of memory?); rootstock run continues where this one stopped"
 _STARTING = threading.Lock()
 _office: Office | None = None
 
@@ -71,7 +72,7 @@ class Office:
                 try:
                     kind, content = self._connection.recv()
                 except EOFError:
-                    raise StageFailed("the process that writes to MLflow ended without a word") from None
+                    raise StageFailed(ENDED) from None
                 if kind == "line":
                     say(content)
                 elif kind == "error":
@@ -84,7 +85,7 @@ class Office:
             with self._sending:
                 self._connection.send((answer, what, arguments))
         except BrokenPipeError:
-            raise StageFailed("the process that writes to MLflow ended without a word") from None
+            raise StageFailed(ENDED) from None
 
 
 def start() -> Office:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -85,6 +86,24 @@ def _told(address: str) -> Iterator[None]:
 
     with temporary_settings({PREFECT_API_URL: address}):
         yield
+
+
+def hand_over(patience: float = 10.0) -> None:
+    """Wait until Prefect's server has this process's last events and log lines, at most ``patience`` seconds.
+
+    Asked to stop while events wait, Prefect would print how many, so these go first.
+    """
+    if "prefect.events.worker" not in sys.modules or not os.environ.get("PREFECT_API_URL"):
+        return
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    until = time.monotonic() + patience
+    emptied = threading.Thread(target=EventsWorker.instance().wait_until_empty, daemon=True)
+    emptied.start()
+    emptied.join(patience)
+    for service in (APILogWorker, EventsWorker):
+        service.drain_all(timeout=max(0.1, until - time.monotonic()), at_exit=False)
 
 
 def free_port() -> int:

@@ -16,6 +16,8 @@ from flows.experiment.board import Board
 from flows.factors import SEED, show
 from stages.core.io import write_csv, write_json, write_text
 
+MOST_ROWS = 8
+"""Levels of a number that are listed; more are drawn over an axis of their own."""
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Experiment {{ name }}</title>
 <style>
@@ -32,6 +34,7 @@ PAGE = """<!doctype html>
 <table><tr><th>factor</th><th>share of variance</th></tr>
 {% for key, share in shares.items() %}<tr><td>{{ key }}</td><td>{{ '%.1f'|format(100 * share) }} %</td></tr>{% endfor %}</table>
 <h2>Factors</h2>
+<p>Mean score at each level over everything else, with its 95 % interval; all on one scale.</p>
 {% for plot in plots %}{{ plot }}{% endfor %}
 <h2>Configurations</h2>
 <table><tr>{% for key in keys %}<th>{{ key }}</th>{% endfor %}<th>{{ metric }}</th><th>seeds</th></tr>
@@ -55,7 +58,6 @@ def write(analysis: Analysis, board: Board) -> Path:
         [*(show(result.configuration.get(key)) for key in keys), text(mean), mean.count]
         for result, mean in analysis.configurations()
     ]
-    plots = [_plot(key, levels, spec.metric) for key, levels in analysis.effects.items()]
     page = Environment(autoescape=True).from_string(PAGE).render(
         name=spec.name,
         sentence=analysis.sentence,
@@ -65,7 +67,7 @@ def write(analysis: Analysis, board: Board) -> Path:
         metric=spec.metric,
         code=spec.code[:10],
         shares=analysis.shares,
-        plots=plots,
+        plots=_plots(analysis),
         keys=keys,
         rows=rows,
     )  # fmt: skip
@@ -118,24 +120,56 @@ def _interval(found: Estimate) -> dict[str, float | None]:
     return {key: value if math.isfinite(value) else None for key, value in bounds.items()}
 
 
-def _plot(key: str, levels: Mapping[str, Estimate], metric: str) -> Any:
-    """Means with intervals, one row per level, as inline SVG."""
+def _plots(analysis: Analysis) -> list[Any]:
+    """One drawing per factor, all on the same scale, so that a factor that does little looks it."""
+    found = [one for levels in analysis.effects.values() for one in levels.values()]
+    ends = [end for one in found for end in (one.value, one.low, one.high) if math.isfinite(end)]
+    margin = 0.05 * (max(ends) - min(ends)) or 0.01 if ends else 0.0
+    scale = (min(ends) - margin, max(ends) + margin) if ends else (0.0, 1.0)
+    widest = max((len(level) for levels in analysis.effects.values() for level in levels), default=0)
+    return [_plot(key, levels, analysis.spec.metric, scale, widest) for key, levels in analysis.effects.items()]
+
+
+def _plot(key: str, levels: Mapping[str, Estimate], metric: str, scale: tuple[float, float], widest: int) -> Any:
+    """Means with intervals as inline SVG: one row per level, or a point per value where a number has many."""
     import matplotlib
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 0.9 + 0.4 * len(levels)), layout="constrained")
+    numbers = {level: number for level in levels if (number := _as_number(level)) is not None}
+    numeric = len(numbers) == len(levels)
+    ordered = sorted(levels.items(), key=lambda item: numbers[item[0]]) if numeric else list(levels.items())
+    curve = numeric and len(levels) > MOST_ROWS
+    height = 3.2 if curve else 0.8 + 0.36 * len(levels)
+    figure = Figure(figsize=(8, height))
+    left = min(0.4, 0.04 + 0.0105 * widest)
+    figure.subplots_adjust(left=left, right=0.97, bottom=0.46 / height, top=1 - 0.3 / height)
     axes = figure.add_subplot()
-    for place, mean in enumerate(levels.values()):
+    for place, (level, mean) in enumerate(ordered):
+        at = numbers[level] if curve else place
         if math.isfinite(mean.low):
-            axes.plot([mean.low, mean.high], [place, place], color="#7aa6c2", linewidth=4, solid_capstyle="butt")
-        axes.plot([mean.value], [place], "o", color="#1c2429")
-    axes.set_yticks(range(len(levels)), list(levels))
-    axes.invert_yaxis()
-    axes.margins(y=0.3)
-    axes.set_xlabel(metric)
+            ends = ([at, at], [mean.low, mean.high]) if curve else ([mean.low, mean.high], [at, at])
+            axes.plot(*ends, color="#7aa6c2", linewidth=4, solid_capstyle="butt")
+        axes.plot(*([at], [mean.value]) if curve else ([mean.value], [at]), "o", color="#1c2429")
+    if curve:
+        axes.set_xscale("log" if min(numbers.values()) > 0 and max(numbers.values()) > 10 * min(numbers.values()) else "linear")
+        axes.set(xlabel=key, ylabel=metric, ylim=scale)
+    else:
+        axes.set_yticks(range(len(levels)), [level for level, _ in ordered])
+        axes.set(xlabel=metric, xlim=scale, ylim=(len(levels) - 0.4, -0.6))
+        axes.grid(axis="x", color="#dde3e6", linewidth=0.6)
+        axes.set_axisbelow(True)
     axes.set_title(key, loc="left", fontsize=11)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
     with matplotlib.rc_context({"svg.hashsalt": "rootstock", "svg.fonttype": "none"}), io.StringIO() as drawing:
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
         drawn = drawing.getvalue()
     return Markup(drawn[drawn.index("<svg") :])
+
+
+def _as_number(level: str) -> float | None:
+    try:
+        return float(level)
+    except ValueError:
+        return None

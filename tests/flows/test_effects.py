@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from flows.effects import Result, compare, estimate, main_effect, seed_noise, variance_shares, verdict
+from flows.factors import factors_of, sobol
 from stages.core.random import numpy_generator
 
 
@@ -131,6 +132,29 @@ def test_the_sentence_says_which_by_how_much_and_whether_it_is_real() -> None:
     assert not once.real
     assert "--seeds 3" in once.sentence
     assert verdict(experiment(0.2, 0.01, 3)[:9], "accuracy") is None
+
+
+def sampled(gain: float, address: int) -> list[Result]:
+    """A Sobol sample over two versions, two methods and a range: hardly any setting with both versions."""
+    factors = factors_of(("v1", "v2"), ("pretrain.method=simclr,vicreg", "pretrain.learning_rate=1e-4..1e-2"))
+    noise = numpy_generator(address, "sampled")
+    found = []
+    for cell in sobol(factors, range(2), 12):
+        one = cell.configuration
+        truth = 0.3 * (one["pretrain.method"] == "vicreg") + 0.1 * np.log10(one["pretrain.learning_rate"])
+        found.append(Result(one, cell.seed, truth + gain * (one["data"] == "v2") + 0.02 * noise.standard_normal()))
+    return found
+
+
+def test_a_sample_compares_versions_with_the_other_factors_held_equal() -> None:
+    real = verdict(sampled(0.1, 0), "accuracy")
+    assert real is not None
+    assert (real.best, real.real) == ("v2", True)
+    assert real.sentence.startswith("Dataset version v2 is better")
+    found = [compare(sampled(0.1, address), "v2", "v1") for address in range(200)]
+    covered = sum(one.low < 0.1 < one.high for one in found)
+    assert covered >= 200 * 0.95 - 2 * np.sqrt(200 * 0.05 * 0.95)
+    assert np.mean([one.value for one in found]) == pytest.approx(0.1, abs=0.005)
 
 
 def test_lower_can_be_better() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,8 +46,10 @@ def test_about_one_training_image_in_a_hundred_counts_as_unknown() -> None:
 
 def test_the_report_stands_alone(tmp_path: Path) -> None:
     found = judge(features(0, 100), features(1, 50), MONITOR, 0, "champion")
-    page = report(found, tmp_path).read_text()
+    page = report(found, tmp_path, np.zeros((3, 1, 8, 8), dtype=np.uint8)).read_text()
     assert found.sentence in page
+    assert page.count("data:image/png;base64,") == 1
+    assert not re.search(r"(src|href)=\"(?!data:)", page)
     assert (tmp_path / "reports/drift/drift.json").is_file()
 
 

@@ -25,7 +25,7 @@ from tests.flows.test_worktrees import inside
 from tests.flows.tiny import Tiny, tiny
 from tests.project import ROOT
 
-UNDERWAY = {"Scheduled", "Late", "Pending", "Running", "AwaitingConcurrencySlot", "AwaitingRetry", "Cancelling"}
+OVER = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
 def until(happens: Callable[[], Any], patience: float = 120) -> Any:
@@ -46,6 +46,7 @@ def up(tmp_path_factory: pytest.TempPathFactory, _blank: Path) -> Iterator[Tiny]
     patch = pytest.MonkeyPatch()
     patch.delenv("PREFECT_API_URL", raising=False)
     patch.setenv("PREFECT_HOME", str(project.root / ".prefect"))
+    patch.setenv("PREFECT_WORKER_QUERY_SECONDS", "1")  # by default a worker looks for work every ten seconds
     project.separate = True
     try:
         project.printed = project.rootstock("up")
@@ -86,10 +87,6 @@ def forget_runs(project: Tiny, flow: str) -> None:
         httpx.delete(f"{state(project, 'prefect')['address']}/api/flow_runs/{run['id']}", timeout=30)
 
 
-def run_state(project: Tiny, run: str) -> str:
-    return str(httpx.get(f"{state(project, 'prefect')['address']}/api/flow_runs/{run}", timeout=30).json()["state"]["name"])
-
-
 def moment(project: Tiny, run: str, what: str) -> datetime:
     """When a run began or ended."""
     found = httpx.get(f"{state(project, 'prefect')['address']}/api/flow_runs/{run}", timeout=30).json()
@@ -97,9 +94,14 @@ def moment(project: Tiny, run: str, what: str) -> datetime:
 
 
 def ended(project: Tiny, run: str) -> str:
-    """The state a run ends in."""
-    until(lambda: run_state(project, run) not in UNDERWAY)
-    return run_state(project, run)
+    """The name of the state a run ends in."""
+    address = f"{state(project, 'prefect')['address']}/api/flow_runs/{run}"
+
+    def over() -> str | None:
+        found = httpx.get(address, timeout=30).json()["state"]
+        return str(found["name"]) if found["type"] in OVER else None
+
+    return str(until(over))
 
 
 @pytest.mark.slow
