@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -199,7 +198,11 @@ def experiment() -> tuple[str, str, str]:
 
 
 def endurance() -> tuple[str, str, str]:
-    """200 no-op runs one after the other in one process, as a worker does them."""
+    """200 no-op runs one after the other in one process, against a server that stays: what a worker's machine bears for months.
+
+    Memory is what each process alone takes (proportional set size), before the run that ends the warm-up, a tenth of all, and
+    after the last; the median of three looks, a garbage collection before each.
+    """
     import threading
 
     from flows import environment
@@ -214,7 +217,7 @@ def endurance() -> tuple[str, str, str]:
         environment.enter(made.root)
         from flows.pipeline import Request, run_pipeline
 
-        locked, sizes, before = 0, [], 0
+        locked, looks, before = 0, list[dict[str, float]](), 0
         for number in range(runs):
             try:
                 with contextlib.redirect_stdout(None):
@@ -224,34 +227,57 @@ def endurance() -> tuple[str, str, str]:
                     raise
                 locked += 1
             if number == runs // 10:
-                before = len(_children())
-            sizes.append(_resident())
-        leaked = len(_children()) - before
+                before = len(_offspring())
+            looks.append(_resident())
+            if number % 20 == 0:
+                print(f"run {number}: {_megabytes(looks[-1])}", file=sys.stderr, flush=True)
+        leaked = len(_offspring()) - before
         os.chdir(here)
-    warm = sizes[runs // 10]
-    growth = 100 * (sizes[-1] - warm) / warm
-    words = f"{growth:.1f} %, {leaked}, {locked} ({runs} runs; {threading.active_count()} threads at the end)"
+    warm, last = _median(looks[runs // 10 : runs // 10 + 3]), _median(looks[-3:])
+    growth = 100 * (sum(last.values()) / sum(warm.values()) - 1)
+    words = f"{growth:.1f} %, {leaked}, {locked} ({runs} runs, {threading.active_count()} threads at the end; MB after run "
+    words += f"{runs // 10} and at the end: {_megabytes(warm)}; {_megabytes(last)})"
     return f"{runs} no-op runs: memory growth, leaked processes, locked-database errors", "5 %, 0, 0", words
 
 
-def _resident() -> int:
-    """Bytes of this process and of those beside it that import DVC and write to MLflow; the server's are its own."""
-    total = 0
-    for pid in (os.getpid(), *_children()):
+def _median(looks: list[dict[str, float]]) -> dict[str, float]:
+    import statistics
+
+    return {name: statistics.median(look.get(name, 0.0) for look in looks) for name in looks[-1]}
+
+
+def _megabytes(look: dict[str, float]) -> str:
+    return ", ".join(f"{name} {size:.0f}" for name, size in look.items())
+
+
+def _resident() -> dict[str, float]:
+    """Megabytes of this process, of those beside it that import DVC and write to MLflow, and of Prefect's server."""
+    import gc
+
+    gc.collect()
+    sizes = {"the runs' process": 0.0, "flows.forkserver": 0.0, "flows.scribe": 0.0, "uvicorn": 0.0}
+    for pid in (os.getpid(), *_offspring()):
         with contextlib.suppress(OSError):
-            if b"uvicorn" not in Path(f"/proc/{pid}/cmdline").read_bytes():
-                total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * resource.getpagesize()
-    return total
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            name = next((name for name in sizes if name in words), None)
+            name = "the runs' process" if pid == os.getpid() else name
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+            if name:
+                sizes[name] += sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss:"))
+    return sizes
 
 
-def _children() -> list[int]:
-    mine = str(os.getpid())
-    found = []
+def _offspring() -> list[int]:
+    """Every living process below this one."""
+    parents = dict[int, int]()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
-                if (entry / "stat").read_text().rpartition(")")[2].split()[1] == mine:
-                    found.append(int(entry.name))
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    found, new = list[int](), [os.getpid()]
+    while new:
+        new = [pid for pid, parent in parents.items() if parent in new]
+        found += new
     return found
 
 

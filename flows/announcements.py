@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from flows.server import hand_over
+from flows.server import flush
 from stages.core import paths
 from stages.core.io import write_text
 
@@ -57,7 +57,7 @@ def deliver() -> int:
             emit_event(**{**one, "id": UUID(one["id"]), "occurred": when})
         write_text(OUTBOX, "")
     if waiting and TaskRunContext.get() is None:  # a flow hands its events over when it ends
-        hand_over(PATIENCE)
+        flush(PATIENCE)
     return len(waiting)
 
 

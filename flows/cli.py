@@ -31,6 +31,7 @@ Assignments = Annotated[
 ]
 To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
+Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
 DEBUG = False
 
 
@@ -66,7 +67,7 @@ def common() -> None:
 
 
 @app.command()
-def run(assignments: Assignments = None, to: To = None, force: Force = None) -> None:
+def run(assignments: Assignments = None, to: To = None, force: Force = None, pool: Pool = None) -> None:
     """Bring every stage up to date and promote the model if its gates agree.
 
     Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
@@ -82,7 +83,7 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None) -> 
         with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
             from flows.pipeline import Request, run_pipeline
 
-            request = Request(to, tuple(force or ()), tuple(assignments or ()))
+            request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
             result = run_pipeline(request)
     except KeyboardInterrupt:
         _leave(f"stopped; continue with: {_command(to)}")

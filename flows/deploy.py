@@ -14,7 +14,15 @@ from stages.core.io import read_json
 from stages.core.params import load_params
 from stages.core.registry import nearest
 
-FLOWS = {"pipeline": "pipeline", "drift": "drift", "verification": "verification", "experiment-worker": "experiment_worker"}
+FLOWS = {
+    "pipeline": "pipeline",
+    "drift": "drift",
+    "verification": "verification",
+    "experiment-worker": "experiment_worker",
+    "stage-worker": "stage_worker",
+}
+MANY = ("experiment-worker", "stage-worker")
+"""What runs as often at once as it is asked for, under the name of its pool."""
 POOLS = Path(__file__).with_name("pools")
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -81,7 +89,7 @@ def deploy(wanted: Deployment, root: Path) -> str:
     need_server()
     when = _schedule(wanted)
     overlap = load_params().schedule.overlap
-    many = wanted.what == "experiment-worker"
+    many = wanted.what in MANY
     collision = ConcurrencyLimitStrategy.CANCEL_NEW if overlap == "skip" else ConcurrencyLimitStrategy.ENQUEUE
     name = wanted.pool if many else wanted.what
     entrypoint = f"flows.schedules.{FLOWS[wanted.what]}"  # by file, Prefect would put flows/ on the path, where dvc.py hides DVC

@@ -227,13 +227,13 @@ def parse_lock(text: str) -> dict[str, LockEntry]:
     return {name: LockEntry.parse(name, entry) for name, entry in document.get("stages", {}).items()}
 
 
-def run_stage(name: str, events: Path, force: bool = False, environment: Mapping[str, str] | None = None) -> Supervised:
-    """Start one stage in a process group of its own; parallel ones wait for DVC's lock instead of failing."""
-    from flows import warm
+def run_stage(name: str, events: Path, force: bool = False, pool: str | None = None) -> Supervised:
+    """Start one stage in a process group of its own, here or by a worker of ``pool``; parallel ones wait for DVC's lock."""
+    from flows import elsewhere, warm
 
     settings = {"ROOTSTOCK_EVENTS": str(events.resolve()), "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
     arguments = ["--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
-    return warm.run(arguments, {**settings, **(environment or {})})
+    return elsewhere.run(pool, arguments, settings) if pool else warm.run(arguments, settings)
 
 
 def _node(stage: Any, graph: Any) -> Node:

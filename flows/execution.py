@@ -66,6 +66,7 @@ class PipelineRun:
     plan: Plan
     ledger: Ledger | Scribe
     force: frozenset[str] = frozenset()
+    pool: str | None = None
     key: str = field(default_factory=lambda: uuid4().hex[:8])
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -144,7 +145,7 @@ class PipelineRun:
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> _Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
         execution = _Execution(self, node.name, see)
-        with dvc.run_stage(node.name, execution.stream.path, node.name in self.force) as process:
+        with dvc.run_stage(node.name, execution.stream.path, node.name in self.force, self.pool) as process:
             for line in process.lines():
                 if self.cancelled.is_set():
                     process.stop()

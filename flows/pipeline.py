@@ -21,11 +21,11 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from flows import dvc, encoders, environment, gpus, scribe, summary, warm
+from flows import dvc, elsewhere, encoders, environment, gpus, scribe, summary, warm
 from flows.dvc import Plan
 from flows.execution import PipelineRun, StageDied, provenance
 from flows.live import LiveView
-from flows.server import hand_over, prefect_server
+from flows.server import prefect_server
 from stages.core import paths, sources
 from stages.core.errors import Refused, RootstockError, StageFailed
 from stages.core.params import Params, load_params
@@ -44,6 +44,8 @@ class Request:
     to: str | None = None
     force: tuple[str, ...] = ()
     overrides: tuple[str, ...] = ()
+    pool: str | None = None
+    """Whose workers run the stages; None: this machine."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ def run_pipeline(request: Request) -> Result:
         ConfigError: the configuration, the store or the server cannot be used; nothing was run.
     """
     box: dict[str, Result] = {}
+    if request.pool:
+        elsewhere.check(request.pool)
     with _terminable(), prefect_server() as server:
         prepared = Preparation(request)
         prepared.plan()
@@ -92,11 +96,10 @@ def run_pipeline(request: Request) -> Result:
         prepared_token, box_token = _PREPARED.set(prepared), _RESULT.set(box)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # to end its thread takes up to a second
-                pipeline(request.to, list(request.force), list(request.overrides), return_state=True)
+                pipeline(request.to, list(request.force), list(request.overrides), request.pool, return_state=True)
         finally:
             _PREPARED.reset(prepared_token)
             _RESULT.reset(box_token)
-            hand_over()
     if "result" not in box:
         raise StageFailed(
             "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"
@@ -108,17 +111,19 @@ RUNNER: Any = ThreadPoolTaskRunner(max_workers=SIDE_BY_SIDE)
 
 
 @flow(name="rootstock", task_runner=RUNNER, validate_parameters=False)
-def pipeline(to: str | None = None, force: list[str] | None = None, overrides: list[str] | None = None) -> None:
+def pipeline(
+    to: str | None = None, force: list[str] | None = None, overrides: list[str] | None = None, pool: str | None = None
+) -> None:
     """Bring every stage up to date, in the order of DVC's graph and side by side where it allows; then promote the model.
 
     A stage that is fresh ends in the state ``Cached``; one that a signal ended is tried again; one that said no is not, and
     nothing below it runs.
     """
     environment.enter(environment.find_root())
-    request = Request(to, tuple(force or ()), tuple(overrides or ()))
+    request = Request(to, tuple(force or ()), tuple(overrides or ()), pool)
     prepared = _PREPARED.get() or Preparation(request)
     books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
-    run = PipelineRun(prepared.plan(), books, frozenset(request.force))
+    run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool)
     box = _RESULT.get({})
     promoted = None
     try:

@@ -86,8 +86,12 @@ class Supervised:
 
     def stop(self) -> int:
         """Ask the command to end; kill what has not ended after the supervisor's grace."""
-        self._order(b"stop\n")
+        self.ask_to_stop()
         return self.wait()
+
+    def ask_to_stop(self) -> None:
+        """As ``stop``, without waiting for the end."""
+        self._order(b"stop\n")
 
     def kill(self) -> int:
         """End the command at once."""

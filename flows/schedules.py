@@ -79,6 +79,15 @@ def experiment_worker(folder: str) -> None:
     work(Path(folder))
 
 
+@flow(name="rootstock-stage-worker", validate_parameters=False, persist_result=False)
+def stage_worker(folder: str) -> None:
+    """One stage of a run that another process leads."""
+    environment.enter(environment.find_root())
+    from flows.elsewhere import work
+
+    work(Path(folder))
+
+
 def _missed() -> State[Any] | None:
     """Whether this run was due while nobody could run it, and is better left out.
 

@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.error import URLError
 
 from flows.processes import Supervised
@@ -59,17 +60,24 @@ def prefect_server() -> Iterator[Server]:
     given = os.environ.get("PREFECT_API_URL")
     if given:
         own = _running is not None and _running.address == given
-        yield _running if _running and own else Server(given.rstrip("/"), None)
+        try:
+            yield _running if _running and own else Server(given.rstrip("/"), None)
+        finally:
+            flush()
         return
     port = free_port()
     address = f"http://127.0.0.1:{port}/api"
     command = [sys.executable, "-m", "uvicorn", "--factory", APPLICATION, "--host", "127.0.0.1", "--port", str(port)]
     process = Supervised([*command, "--log-level", "error", "--lifespan", "on"], ENVIRONMENT, capture=False)
+    hand_over()
     os.environ["PREFECT_API_URL"] = address
     _running = Server(address, process)
     try:
         with _told(address):
-            yield _running
+            try:
+                yield _running
+            finally:
+                hand_over()
     finally:
         _running = None
         os.environ.pop("PREFECT_API_URL", None)
@@ -88,20 +96,33 @@ def _told(address: str) -> Iterator[None]:
         yield
 
 
-def hand_over(patience: float = 10.0) -> None:
-    """Wait until Prefect's server has this process's last events and log lines, at most ``patience`` seconds.
+def flush(patience: float = 10.0) -> None:
+    """Wait until Prefect's server has this process's events, at most ``patience`` seconds.
 
-    Asked to stop while events wait, Prefect would print how many, so these go first.
+    What sends them stays, for what comes later: a new one for every run would stay in memory, as Prefect keeps the old ones. At
+    the end of the process it finds nothing left to do and does not print how much there is.
     """
-    if "prefect.events.worker" not in sys.modules or not os.environ.get("PREFECT_API_URL"):
+    if "prefect.events.worker" not in sys.modules:
+        return
+    from prefect.events.worker import EventsWorker
+
+    started: dict[int, Any] = EventsWorker._instances  # type: ignore[misc]  # instance() would start one where none is
+    for service in list(started.values()):
+        if isinstance(service, EventsWorker):
+            emptied = threading.Thread(target=service.wait_until_empty, daemon=True)
+            emptied.start()
+            emptied.join(patience)
+
+
+def hand_over(patience: float = 10.0) -> None:
+    """Send the last events and log lines and stop what sends them: the server they go to is about to end."""
+    if "prefect.logging.handlers" not in sys.modules:
         return
     from prefect.events.worker import EventsWorker
     from prefect.logging.handlers import APILogWorker
 
     until = time.monotonic() + patience
-    emptied = threading.Thread(target=EventsWorker.instance().wait_until_empty, daemon=True)
-    emptied.start()
-    emptied.join(patience)
+    flush(patience)
     for service in (APILogWorker, EventsWorker):
         service.drain_all(timeout=max(0.1, until - time.monotonic()), at_exit=False)
 

@@ -1,4 +1,4 @@
-"""``rootstock deploy``: the pipeline, the drift check, the re-verification or experiment workers, for a schedule and a pool."""
+"""``rootstock deploy``: the pipeline, the drift check, the re-verification, or workers, for a schedule and a pool."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from flows.commands import enter
 
 
 def command(
-    what: Annotated[str, typer.Argument(help="pipeline, drift, verification, or experiment-worker.")] = "pipeline",
+    what: Annotated[str, typer.Argument(help="pipeline, drift, verification, experiment-worker or stage-worker.")] = "pipeline",
     cron: Annotated[str | None, typer.Option(metavar="'0 2 * * *'", help="When, as cron says it.")] = None,
     interval: Annotated[str | None, typer.Option(metavar="6h", help="Or how often: 90s, 15m, 6h, 1d.")] = None,
     timezone: Annotated[str, typer.Option(help="Of the cron line, for example Europe/Berlin.")] = "UTC",

@@ -24,7 +24,7 @@ from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
 from flows.factors import Cell
 from flows.processes import Supervised
-from flows.server import hand_over, prefect_server
+from flows.server import prefect_server
 from flows.tracking import Store
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.progress import clock
@@ -51,10 +51,7 @@ def run_experiment(request: Request, root: Path) -> Analysis:
                     f"experiment {spec.name} is being run by another process; its cells are shared, its lead is not"
                 )
             server.wait()
-            try:
-                found: Analysis = experiment.with_options(flow_run_name=spec.name)(spec, request, store)
-            finally:
-                hand_over()
+            found: Analysis = experiment.with_options(flow_run_name=spec.name)(spec, request, store)
             return found
 
 

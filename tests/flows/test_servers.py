@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
 
 from flows import servers
 from flows.deploy import Deployment, kinds, seconds, template
@@ -204,20 +205,69 @@ def test_prefect_yaml_deploys_what_rootstock_deploy_does(up: Tiny) -> None:
     assert "rootstock-classifier" in message
 
 
+SRUN = """#!/bin/sh
+# What srun is for a pool of the kind slurm: takes its options, then runs the command, here on this machine.
+echo "$*" >> "$0.log"
+while case "$1" in --*) ;; *) false ;; esac; do shift; done
+exec "$@"
+"""
+MEETING = """
+import os, sys, time
+from pathlib import Path
+mine, other = (Path(f"{os.environ['TINY_LOG']}.{name}") for name in sys.argv[1:])
+mine.touch()
+deadline = time.monotonic() + 120
+while not other.exists():
+    assert time.monotonic() < deadline, "the other stage did not come"
+    time.sleep(0.1)
+Path("data").mkdir(exist_ok=True)
+Path(f"data/{sys.argv[1]}.txt").write_text("met")
+"""
+
+
+@pytest.fixture
+def cluster(up: Tiny, tmp_path: Path) -> Iterator[str]:
+    """A pool with two workers that take one run each; ``srun`` is a script."""
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    address = f"{state(up, 'prefect')['address']}/api"
+    environment = up.environment(PREFECT_API_URL=address)
+    environment["PATH"] = f"{tmp_path}:{environment['PATH']}"
+    up.rootstock("deploy", "stage-worker", "--pool", "cluster", "--kind", "slurm")
+    up.rootstock("deploy", "experiment-worker", "--pool", "cluster")
+    command = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "cluster", "--limit", "1", "--name"]
+    workers = [
+        subprocess.Popen([*command, name], cwd=up.root, env=environment, stdout=subprocess.DEVNULL) for name in ("one", "two")
+    ]
+    try:
+        yield f"{tmp_path}/srun.log"
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.wait()
+
+
 @pytest.mark.slow
-def test_cells_of_an_experiment_spread_over_two_workers_of_a_pool(up: Tiny) -> None:
+def test_stages_and_cells_spread_over_two_workers_of_a_pool(up: Tiny, cluster: str) -> None:
+    (up.root / "meeting.py").write_text(MEETING)
+    graph = yaml.safe_load((up.root / "dvc.yaml").read_text())
+    for mine, other in (("left", "right"), ("right", "left")):
+        graph["stages"][mine] = {"cmd": f"python meeting.py {mine} {other}", "deps": ["meeting.py"], "outs": [f"data/{mine}.txt"]}
+    (up.root / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    up.commit("Two stages that wait for each other: one worker alone could not run them")
+    printed = up.rootstock("run", "--pool", "cluster")
+    assert [(up.root / f"data/{name}.txt").read_text() for name in ("left", "right")] == ["met", "met"]
+    assert "ran" in printed
+    assert [kind for kind, _ in runs(up, "rootstock-stage-worker")] == ["COMPLETED"] * 2
+    assert not list((up.root / ".rootstock/elsewhere").iterdir())
     up.version("v1", "0.5 0.5")
     up.version("v2", "0.6 0.6")
-    up.rootstock("deploy", "experiment-worker")
-    second = [sys.executable, "-m", "prefect", "worker", "start", "--pool", "rootstock", "--name", "second", "--limit", "1"]
-    address = f"{state(up, 'prefect')['address']}/api"
-    with subprocess.Popen(second, cwd=up.root, env=up.environment(PREFECT_API_URL=address), stdout=subprocess.DEVNULL) as worker:
-        try:
-            printed = up.rootstock("experiment", "--data", "v1,v2", "--seeds", "2", "--pool", "rootstock", "--jobs", "2")
-        finally:
-            worker.terminate()
+    printed = up.rootstock("experiment", "--data", "v1,v2", "--seeds", "2", "--pool", "cluster", "--jobs", "2")
     assert "Dataset version v2 is better" in printed
     until(lambda: [kind for kind, _ in runs(up, "rootstock-experiment-worker")] == ["COMPLETED"] * 2)
+    assert Path(cluster).read_text().count("--ntasks=1 --gpus=0 ") == 4
+    assert "no worker of the pool 'nowhere'" in up.rootstock("run", "--pool", "nowhere", code=2)
 
 
 @pytest.mark.slow
