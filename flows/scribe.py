@@ -42,11 +42,12 @@ class Office:
     """The connection to the process; one for the life of this one."""
 
     def __init__(self) -> None:
+        from flows.server import FEW_ARENAS
         from flows.warm import beside
 
         ours, theirs = socket.socketpair()
         with theirs:
-            self._process = beside("flows.scribe", theirs.fileno())
+            self._process = beside("flows.scribe", theirs.fileno(), **FEW_ARENAS)
         self.owner = os.getpid()
         self._connection = Connection(ours.detach())
         self._sending, self._asking = threading.Lock(), threading.Lock()
@@ -185,6 +186,7 @@ class Desk:
         if what == "begin":
             self._error = None
             self._abandon()
+            gc.collect()  # of what the last run left
         if self._error is None:
             try:
                 content = self._do(what, arguments)
@@ -229,6 +231,7 @@ def main() -> None:
     gc.set_threshold(100_000, 20, 20)
     for name in MODULES:
         importlib.import_module(name)
+    gc.freeze()
     Desk(Connection(int(sys.argv[1]))).serve()
     os._exit(0)  # taking a thousand modules down in order would take longer than anything it did
 

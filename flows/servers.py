@@ -21,7 +21,7 @@ from urllib.error import URLError
 from filelock import FileLock
 
 from flows import database, tracking
-from flows.server import free_port
+from flows.server import FEW_ARENAS, free_port
 from stages.core import paths
 from stages.core.errors import StageFailed
 from stages.core.io import read_json, write_json
@@ -119,7 +119,12 @@ def _ensure(name: str) -> Service:
     address = f"http://{HOST}:{port}" if port else ""
     with (FOLDER / f"{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            _command(name, port), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=_environment(name)
+            _command(name, port),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            env=_environment(name, address),
         )
     started = Service(name, process.pid, _began(process.pid), address)
     write_json(FOLDER / f"{name}.json", asdict(started))
@@ -135,9 +140,11 @@ def _command(name: str, port: int) -> list[str]:
     return [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "rootstock-local"]
 
 
-def _environment(name: str) -> dict[str, str]:
+def _environment(name: str, address: str) -> dict[str, str]:
     """Where each keeps its data; addresses with passwords stay in the environment."""
     settings = {**os.environ, "PREFECT_UI_ENABLED": "1"}
+    if name != "worker":  # whose runs train
+        settings = {**FEW_ARENAS, **settings}
     if name == "mlflow":
         store = database.tracking_uri()
         if not store.startswith("http"):
@@ -146,6 +153,7 @@ def _environment(name: str) -> dict[str, str]:
         settings.pop("MLFLOW_TRACKING_URI", None)
     if name == "prefect":
         settings.pop("PREFECT_API_URL", None)
+        settings["PREFECT_UI_API_URL"] = f"{address}/api"  # its pages would ask port 4200, wherever they came from
     return settings
 
 

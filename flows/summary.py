@@ -1,4 +1,4 @@
-"""What a pipeline run leaves to read: lines on the console, a table and a graph in Prefect, the table at the end."""
+"""What a pipeline run leaves to read: lines on the console, a table in Prefect, the table at the end."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from flows.promotion import Promotion
 
-COLOURS = {"ran": "#4c9f70", "restored": "#7aa6c2", "cached": "#b8c4cc", "failed": "#c8553d", "waiting": "#eeeeee"}
 STYLES = {"ran": "green", "restored": "cyan", "cached": "dim", "failed": "bold red", "waiting": "dim"}
 PAGES = (paths.reports("evaluate") / "index.html", Path("reports/data_docs/index.html"))
 _ONE_LINE_AT_A_TIME = threading.Lock()
@@ -31,13 +30,11 @@ def console(stage: str, line: str) -> None:
 
 
 def publish(run: PipelineRun, promoted: Promotion | None) -> None:
-    """The table and the graph as artifacts of the Prefect run."""
+    """The table, and where to look, as artifacts of the Prefect run, whose page draws the graph itself."""
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     rows = [_row(run.outcomes[name]) for name in run.plan.order]
     create_table_artifact(table=rows, key="stages", description="What became of every stage")
-    text = f"```mermaid\n{mermaid(run.plan, run.outcomes)}\n```\n"
-    create_markdown_artifact(markdown=text, key="graph", description="The graph of dvc.yaml with what became of every stage")
     create_markdown_artifact(markdown=summary(run, promoted), key="summary", description="What came of it, and where to look")
     if promoted is not None:
         create_table_artifact(table=promoted.rows(), key="gates", description=promoted.verdict)
@@ -67,18 +64,6 @@ def _link(run: PipelineRun, identity: str | None) -> str:
         address = service.address if (service := servers.service("mlflow")) else ""
     page = f"{address}/#/experiments/{run.closed.experiment}/runs/{identity}"
     return f"[{identity[:8]}]({page})" if address else identity
-
-
-def mermaid(plan: Plan, outcomes: dict[str, Outcome]) -> str:
-    """The graph in mermaid's language, coloured by state."""
-    lines = ["flowchart LR"]
-    for name, node in plan.nodes.items():
-        outcome = outcomes.get(name, Outcome(name, "waiting"))
-        headline = f"<br/>{outcome.headline}" if outcome.headline else ""
-        lines.append(f'  {_id(name)}["{name}<br/>{outcome.state}{headline}"]:::{outcome.state}')
-        lines += [f"  {_id(above)} --> {_id(name)}" for above in node.upstream if above in plan.nodes]
-    lines += [f"  classDef {state} fill:{colour},stroke:#555,color:#111" for state, colour in COLOURS.items()]
-    return "\n".join(lines)
 
 
 def table(run: PipelineRun) -> Table:
@@ -133,7 +118,3 @@ def _row(outcome: Outcome) -> dict[str, str]:
         "run": outcome.run or "",
         "message": outcome.message,
     }
-
-
-def _id(name: str) -> str:
-    return "".join(sign if sign.isalnum() else "_" for sign in name)

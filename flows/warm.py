@@ -116,13 +116,13 @@ class Dvc:
         self._connection.close()
 
 
-def beside(module: str, descriptor: int) -> subprocess.Popen[bytes]:
+def beside(module: str, descriptor: int, **extra: str) -> subprocess.Popen[bytes]:
     """Start ``python -m MODULE DESCRIPTOR`` in a session of its own, at home in no project; it ends when its asker does."""
     here = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
     return subprocess.Popen(
         [sys.executable, "-m", module, str(descriptor)],
         cwd="/",
-        env={**os.environ, "PYTHONPATH": here, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONPATH": here, "PYTHONUNBUFFERED": "1", **extra},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         pass_fds=[descriptor],

@@ -116,6 +116,8 @@ def test_servers_listen_on_the_loopback_only_and_up_again_changes_nothing(up: Ti
             listening.add((local.split(":")[0], int(local.split(":")[1], 16)))
     ports = {int(state(up, name)["address"].rsplit(":", 1)[1]) for name in ("prefect", "mlflow")}
     assert {host for host, port in listening if port in ports} == {"0100007F"}
+    prefect = state(up, "prefect")["address"]
+    assert httpx.get(f"{prefect}/ui-settings").json()["api_url"] == f"{prefect}/api"  # its pages ask it and no other
     up.rootstock("up")
     assert {name: state(up, name)["pid"] for name in before} == before
     assert httpx.get(f"{state(up, 'mlflow')['address']}/health").text == "OK"

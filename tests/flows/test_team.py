@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows import servers
@@ -206,5 +207,8 @@ def test_no_secret_is_in_a_log_a_file_or_a_command_line(team: Tiny) -> None:
                 content = file.read_bytes()
                 searched += 1
                 assert not any(secret in content for secret in secrets), file
+    logged = httpx.post(f"{addresses(team)['PREFECT_API_URL']}/logs/filter", json={"limit": 200}, timeout=30).text
+    assert "ingest" in logged
+    assert not any(secret.decode() in logged for secret in secrets)
     assert searched > 100
     assert (team.root / ".rootstock/servers/mlflow.log").stat().st_size > 0

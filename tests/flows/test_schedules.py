@@ -1,0 +1,80 @@
+"""What a schedule runs every night, run once: the drift check and the re-verification of a real champion."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from flows import schedules
+from flows.server import flush
+from stages.core.random import numpy_generator
+from tests.flows.test_worktrees import inside
+
+DIGITS = load_digits().images
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """More of what it was trained on, and noise."""
+    noise = numpy_generator(0, "noise").integers(0, 256, (40, 8, 8), dtype=np.uint8)
+    made = {}
+    for name, images in (("digits", (DIGITS[::20] * 15).astype(np.uint8)), ("noise", noise)):
+        made[name] = tmp_path_factory.mktemp(name)
+        for number, image in enumerate(images):
+            Image.fromarray(image).save(made[name] / f"{number}.png")
+    return made
+
+
+def told(server: str, event: str) -> list[dict[str, Any]]:
+    """Events of a name that the server has; they take a moment."""
+    flush()
+    deadline = time.monotonic() + 60
+    body = {"filter": {"event": {"name": [event]}}}
+    while not (found := httpx.post(f"{server}/events/filter", json=body, timeout=30).json()["events"]):
+        assert time.monotonic() < deadline, "the event never came"
+        time.sleep(0.2)
+    return list(found)
+
+
+def test_the_drift_check_is_quiet_on_more_of_the_same_and_raises_an_alarm_on_noise(
+    registered: Any, server: str, folders: dict[str, Path]
+) -> None:
+    with inside(registered, registered.root):
+        quiet = schedules.drift(str(folders["digits"]), return_state=True)
+        alarm = schedules.drift(str(folders["noise"]), return_state=True)
+        assert (quiet.name, alarm.name) == ("Quiet", "Drift")
+        found = json.loads((registered.root / "reports/drift/drift.json").read_text())
+        assert found["alarm"]
+        assert "unknown images" in found["reasons"]
+        assert "unlike any in training" in (registered.root / "reports/drift/index.html").read_text()
+        (event,) = told(server, "rootstock.drift")
+        assert event["payload"]["sentence"] == found["sentence"]
+        assert event["resource"]["prefect.resource.id"] == "rootstock.champion"
+
+
+def test_without_a_folder_the_images_that_were_predicted_are_checked(registered: Any, folders: dict[str, Path]) -> None:
+    assert registered.rootstock("predict", "rootstock-classifier@champion", str(folders["noise"])).code == 0
+    done = registered.rootstock("drift")
+    assert done.code == 1
+    assert "ALARM" in done.out
+    assert "drift" in done.err
+
+
+def test_the_verification_hashes_what_is_behind_the_champion_and_fails_on_what_differs(registered: Any, server: str) -> None:
+    with inside(registered, registered.root):
+        assert schedules.verification(return_state=True).name == "Verified"
+        weights = registered.root / "models/finetuned/weights.safetensors"
+        content = weights.read_bytes()
+        weights.unlink()
+        weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        state = schedules.verification(return_state=True)
+        assert state.is_failed()
+        assert "models/finetuned" in state.message
