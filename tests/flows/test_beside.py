@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from flows import dvc, warm
-from flows.scribe import Scribe
+from flows.scribe import Office, Scribe
 from stages.core.errors import ConfigError, StageFailed
 
 
@@ -65,3 +65,10 @@ def test_a_run_that_begins_closes_one_that_was_left(project: Any, monkeypatch: A
     with sqlite3.connect("mlruns/mlflow.db") as store:
         found = store.execute("select name, status from runs order by start_time").fetchall()
     assert sorted(found) == [("a", "KILLED"), ("pipeline", "FINISHED"), ("pipeline", "KILLED")]
+
+
+def test_when_who_keeps_the_books_dies_the_error_says_how_to_go_on() -> None:
+    office = Office()
+    office._process.kill()
+    with pytest.raises(StageFailed, match="rootstock run continues where"):
+        office.ask("flush")

@@ -39,6 +39,7 @@ def test_a_gpu_is_held_by_one_stage_at_a_time_across_runs(project: Any, server: 
     for flow in flows:
         out, err = flow.communicate(timeout=240)
         assert flow.returncode == 0, (out, err)
+        assert "Still processing" not in err  # Prefect says so when events wait at the end
     (first_from, first_to), (then_from, then_to) = sorted(
         tuple(map(float, line.split())) for line in held.read_text().splitlines()
     )
