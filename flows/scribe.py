@@ -72,7 +72,7 @@ class Office:
             while True:
                 try:
                     kind, content = self._connection.recv()
-                except EOFError:
+                except (EOFError, ConnectionError):
                     raise StageFailed(ENDED) from None
                 if kind == "line":
                     say(content)
@@ -85,7 +85,7 @@ class Office:
         try:
             with self._sending:
                 self._connection.send((answer, what, arguments))
-        except BrokenPipeError:
+        except ConnectionError:
             raise StageFailed(ENDED) from None
 
 
