@@ -40,7 +40,8 @@ img{max-width:100%;image-rendering:pixelated}</style>
 <p>{{ counts }}</p><p>{{ drift }}</p>
 {% for kind, about in kinds.items() if tables[kind]|length %}
 <h2>{{ tables[kind]|length }} images {{ about }}</h2>
-{% if sheets[kind] %}<img alt="{{ kind }}" src="data:image/png;base64,{{ sheets[kind] }}">{% endif %}
+{% if sheets[kind] %}<img alt="{{ kind }}" src="data:image/png;base64,{{ sheets[kind] }}">
+{% if tables[kind]|length > most %}<p>{{ most }} of them, drawn at random.</p>{% endif %}{% endif %}
 <table><tr><th>class</th><th>source</th><th>was</th><th>is</th><th>images</th></tr>
 {% for row in summaries[kind] %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>
@@ -95,6 +96,7 @@ def write(difference: Difference, old: Version, new: Version, root: Path) -> Pat
         counts=difference.counts,
         drift=difference.sentence,
         kinds=KINDS,
+        most=sheets.MOST,
         tables=difference.tables,
         sheets={kind: _sheet(table, old, new) for kind, table in difference.tables.items()},
         summaries={kind: summary(table) for kind, table in difference.tables.items()},
