@@ -265,7 +265,9 @@ def test_stages_and_cells_spread_over_two_workers_of_a_pool(up: Tiny, cluster: s
     assert not list((up.root / ".rootstock/elsewhere").iterdir())
     up.version("v1", "0.5 0.5")
     up.version("v2", "0.6 0.6")
-    printed = up.rootstock("experiment", "--data", "v1,v2", "--seeds", "2", "--pool", "cluster", "--jobs", "2")
+    printed = up.rootstock(
+        "experiment", "--data", "v1,v2", "--seeds", "2", "--to", "evaluate", "--pool", "cluster", "--jobs", "2"
+    )
     assert "Dataset version v2 is better" in printed
     until(lambda: [kind for kind, _ in runs(up, "rootstock-experiment-worker")] == ["COMPLETED"] * 2)
     assert Path(cluster).read_text().count("--ntasks=1 --gpus=0 ") == 4
