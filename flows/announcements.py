@@ -6,7 +6,6 @@ Without a server there is nobody who could act on an event, so nothing is lost b
 from __future__ import annotations
 
 import json
-import logging
 import os
 import urllib.request
 from collections.abc import Mapping
@@ -49,7 +48,6 @@ def deliver() -> int:
     from prefect.context import TaskRunContext
     from prefect.events import emit_event
 
-    logging.getLogger(EventsWorker.__name__).setLevel(logging.ERROR)  # it counts on the console what is left to send
     with _alone():
         waiting = [json.loads(line) for line in OUTBOX.read_text().splitlines() if line.strip()]
         for one in waiting:

@@ -46,7 +46,8 @@ def told(server: str, event: str) -> list[dict[str, Any]]:
     return list(found)
 
 
-def test_an_alarm_is_an_event_and_so_is_that_all_is_quiet(server: str) -> None:
+def test_an_alarm_is_an_event_and_so_is_that_all_is_quiet(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     alike = np.random.default_rng(0).normal(size=(2, 80, 4)).astype(np.float32)
     monitor = Monitor(alpha=0.01, threshold=0.1, neighbours=5, max_images=100, max_unknown=0.2, retrain=False)
     quiet, alarm = (judge(alike[0], alike[1] + shift, monitor, 0, "champion") for shift in (0, 2))
