@@ -27,13 +27,15 @@ check: setup  ## formatting, lint, types
 setup: $(READY)  ## .venv from requirements.lock
 
 $(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
+	@"$(PYTHON)" -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else f"Python 3.11 to 3.13 is needed, {sys.executable} is {v[0]}.{v[1]}: make setup PYTHON=/path/to/python3.11")'
 	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "Not a git repository: lineage needs one. Clone the project, or run 'git init' here."; exit 2; }
 	@echo "Setting up .venv (about 7 GB with the CUDA libraries; minutes the first time)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@test -x $(UV) || $(BIN)/python -m pip install -q --disable-pip-version-check uv
+	@echo "  packages: downloading what uv has not cached, linking, compiling (silent)"
 	@VIRTUAL_ENV=.venv $(UV) pip sync -q --require-hashes --compile-bytecode requirements.lock
 	@VIRTUAL_ENV=.venv $(UV) pip install -q --no-deps --no-build-isolation -e .
+	@echo "  done"
 	@touch $(READY)
 
 bench: setup  ## training side by side with lightly (in .venv/bench and nowhere else); CASES="resnet18-64 …" picks rows
@@ -41,7 +43,7 @@ bench: setup  ## training side by side with lightly (in .venv/bench and nowhere 
 	@PYTHONPATH=.venv/bench $(BIN)/python benchmarks/throughput.py $(addprefix --case ,$(CASES))
 
 lock:  ## resolve requirements.lock anew from pyproject.toml
-	@test -x $(UV) || { $(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q uv; }
+	@test -x $(UV) || { "$(PYTHON)" -m venv .venv && $(BIN)/python -m pip install -q uv; }
 	@$(LOCK) --upgrade --group dev --extra s3 --extra postgres --extra export --extra sweep pyproject.toml -o requirements.lock
 
 clean:  ## delete everything a run made, keep the environment

@@ -24,6 +24,7 @@ from stages.core.pixels import PixelStore
 
 COMMITTED = ("dvc.lock", "params.yaml")
 PLACES = paths.CACHE / "versions"
+CURATED = (paths.CURATED_MANIFEST, paths.CURATED_MANIFEST.parent)
 
 
 def tag(root: Path, name: str, message: str) -> str:
@@ -90,12 +91,18 @@ class Version:
         return place
 
     @cached_property
+    def curated(self) -> bool:
+        """Whether its curated manifest, where it has one, is of these very images and not of those before them."""
+        makers = [entry for entry in self.entries.values() if {str(path) for path in CURATED} & entry.outputs.keys()]
+        return any(entry.dependencies.get(str(paths.POOL)) == self.digest(paths.POOL) for entry in makers)
+
+    @cached_property
     def manifest(self) -> Manifest:
         """The images of the version, with what curation kept where it has been curated."""
         pool = self.open(paths.POOL)
         if pool is None:
             raise ConfigError(f"dataset version {self.name} has no {paths.POOL}: run the pipeline there and tag it again")
-        curated = self.open(paths.CURATED_MANIFEST) or self.open(paths.CURATED_MANIFEST.parent / "")
+        curated = next((place for path in CURATED if (place := self.open(path))), None) if self.curated else None
         if curated is not None:
             return Manifest.read(curated if curated.is_file() else curated / paths.CURATED_MANIFEST.name)
         return Manifest.read(pool / paths.POOL_MANIFEST.name)

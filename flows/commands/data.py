@@ -32,7 +32,10 @@ def versions() -> None:
     from flows.data_versions import Version
     from stages.core import paths
 
-    for name in worktrees.data_tags(root):
+    names = worktrees.data_tags(root)
+    if not names:
+        print("no dataset version yet: rootstock data tag NAME -m MESSAGE makes one of the workspace's data")
+    for name in names:
         version = Version(root, name)
         about = worktrees.git(root, "tag", "--list", "--format=%(contents:subject)", f"{worktrees.DATA_TAGS}{name}")
         print(f"{name:<12} {version.commit[:10]}  {version.digest(paths.POOL) or 'no data/pool':<36}  {about}")
@@ -56,5 +59,8 @@ def diff(
         print(f"{kind:<11} {len(table):>8,}  {data_diff.KINDS[kind]}")
         for label, source, was, now, count in data_diff.summary(table)[:12]:
             print(f"{'':<11} {count:>8}  {label} ({source}){f': {was} → {now}' if was and now else ''}")
+    for version in (old, new):
+        if old.curated != new.curated and not version.curated:
+            print(f"re-kept was not looked at: {version.name} has not been curated since its images changed")
     print(found.sentence)
     print(f"report: {data_diff.write(found, old, new, root)}")

@@ -68,6 +68,29 @@ def pool(project: Tiny, name: str, frame: pd.DataFrame, images: np.ndarray) -> N
     project.git("tag", "-a", f"data/{name}", "-m", name)
 
 
+def test_a_curation_of_earlier_images_is_left_aside(project: Tiny) -> None:
+    pool(project, "v1", rows(30), pixels(30))
+    script = """
+import pandas as pd
+from stages.core.manifest import Manifest
+frame = pd.read_parquet("data/pool/manifest.parquet")
+Manifest(frame.assign(keep=True, cluster=0, weight=1.0)).write("data/curated/manifest.parquet")
+"""
+    (project.root / "curated.py").write_text(script)
+    curate = "  curate:\n    cmd: python curated.py\n    deps: [curated.py, data/pool]\n    outs: [data/curated/manifest.parquet]\n"
+    (project.root / "dvc.yaml").write_text(POOL + curate)
+    project.dvc("repro", "-q")
+    project.commit("curated")
+    project.git("tag", "-a", "data/v2", "-m", "the same, curated")
+    rows(50).to_csv(project.root / "pool.csv", index=False)
+    np.save(project.root / "pool.npy", pixels(50))
+    project.dvc("repro", "-q", "-s", "ingest")
+    printed = project.rootstock("data", "diff", "v2", "WORKDIR")
+    assert printed.split()[:2] == ["added", "20"]
+    assert "re-kept was not looked at: WORKDIR has not been curated since its images changed" in printed
+    assert "re-kept was not looked at: v1" in project.rootstock("data", "diff", "v1", "v2")
+
+
 def test_tagging_commits_the_lock_and_the_parameters_and_nothing_else(project: Tiny) -> None:
     project.dvc("repro", "-q", "-s", "ingest")
     (project.root / "notes.txt").write_text("mine")
