@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from flows import encoders
+from flows.networks import check_network
 from stages.core import paths, registry
 from stages.core.audits import check_audits
 from stages.core.errors import ConfigError
@@ -16,6 +18,11 @@ from stages.core.steps import check_steps
 
 METHODS = "stages.pretrain.methods"
 GATES = "flows.gates"
+POLICIES = "stages.augment.policies"
+SHARES = frozenset(
+    {"accuracy", "champion", "mcnemar", "worst_class", "worst_group", "calibration", "corruption", "retention", "compatibility"}
+)
+"""Gates whose threshold no share can pass beyond one."""
 
 
 def check_choices(params: Params) -> None:
@@ -29,10 +36,17 @@ def check_choices(params: Params) -> None:
         if params.pretrain.control is not None:
             registry.check(METHODS, params.pretrain.control, key="pretrain.control")
         _check_settings(params.pretrain.method, params.pretrain.settings)
-    for gate in params.promote.gates:
+    if params.augment.policy != "auto":
+        registry.check(POLICIES, params.augment.policy, key="augment.policy")
+    check_network(params.pretrain.backbone, "pretrain.backbone")
+    check_network(params.distill.backbone, "distill.backbone")
+    for gate, threshold in params.promote.gates.items():
         registry.check(GATES, gate, key="promote.gates")
+        if gate in SHARES and not isinstance(threshold, bool) and threshold > 1:
+            raise ConfigError(f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a share, from 0 to 1")
     check_audits(params.validate_)
     check_steps(params.curate)
+    encoders.check(params.curate.encoder)
     check_source(params.ingest)
 
 

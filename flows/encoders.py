@@ -11,10 +11,29 @@ from pathlib import Path
 from typing import Any
 
 from stages.core import paths
+from stages.core.errors import ConfigError
 from stages.core.io import atomic_directory, refresh_json
 from stages.core.params import Params
 
 PREFIX = "registry:"
+
+
+def check(encoder: str) -> None:
+    """Refuse a ``registry:`` encoder that is not there.
+
+    Raises:
+        ConfigError: no such model, version or alias, or no store to ask; the message names what there is.
+    """
+    if encoder.startswith(PREFIX):
+        from flows import database, versions
+        from flows.tracking import Store
+
+        if not database.exists():
+            raise ConfigError(f"curate.encoder: {encoder}: nothing is registered yet; a first run with pixels or self registers")
+        try:
+            versions.resolve(Store.open(), encoder.removeprefix(PREFIX))
+        except ConfigError as error:
+            raise ConfigError(f"curate.encoder: {encoder}: {error}") from None
 
 
 def lay_out(params: Params) -> None:

@@ -51,6 +51,7 @@ def create_backbone(name: str, channels: int, size: int, seed: int, stem: Stem =
     Raises:
         ConfigError: no such name, or a network that cannot take images of this size.
     """
+    check_name(name)
     small = size < SMALL if stem == "auto" else stem == "small"
     with _seeded(address(seed, "backbone", name)):
         if name.startswith("torchvision:"):
@@ -67,6 +68,20 @@ def create_backbone(name: str, channels: int, size: int, seed: int, stem: Stem =
     return Backbone(body, name, channels, size, _num_features(body, name, channels, size))
 
 
+def check_name(name: str) -> None:
+    """Refuse a name that neither timm nor, as ``torchvision:NAME``, torchvision has.
+
+    Raises:
+        ConfigError: it says the nearest valid name.
+    """
+    if name.startswith("torchvision:"):
+        given, known = name.removeprefix("torchvision:"), torchvision.models.list_models(module=torchvision.models)
+        if given not in known:
+            raise ConfigError(f"torchvision has no {given!r}; {nearest(given, known)}timm's names need no prefix")
+    elif not timm.is_model(name):
+        raise ConfigError(f"timm has no {name!r}; {nearest(name, timm.list_models())}torchvision's are torchvision:NAME")
+
+
 @contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """The libraries' own initialisers draw from torch's global CPU generator: lend it a seed and give its state back."""
@@ -79,10 +94,6 @@ def _seeded(seed: int) -> Iterator[None]:
 
 
 def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
-    if not timm.is_model(name):
-        raise ConfigError(
-            f"backbone: timm has no {name!r}; {nearest(name, timm.list_models())}torchvision's are torchvision:NAME"
-        )
     patches: dict[str, Any] = {"img_size": size, "patch_size": max(1, size // TOKENS)}
     attempts = [patches] if small else []
     for sizes in [*attempts, {"img_size": size}, {}]:
@@ -96,9 +107,6 @@ def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
 
 
 def _torchvision(name: str, channels: int, size: int) -> nn.Module:
-    known = torchvision.models.list_models(module=torchvision.models)
-    if name not in known:
-        raise ConfigError(f"backbone: torchvision has no {name!r}; {nearest(name, known)}timm's names need no prefix")
     sizes = {"image_size": size} if name.startswith("vit_") else {}
     body: nn.Module = torchvision.models.get_model(name, weights=None, **sizes)
     for head in ("fc", "classifier", "heads", "head"):

@@ -27,6 +27,12 @@ stages:
     deps: [pool.py, pool.csv, pool.npy]
     outs: [data/pool]
 """
+CURATE = """\
+  curate:
+    cmd: python curated.py
+    deps: [curated.py, data/pool]
+    outs: [data/curated/manifest.parquet]
+"""
 SCRIPT = """\
 import shutil
 from pathlib import Path
@@ -77,7 +83,9 @@ frame = pd.read_parquet("data/pool/manifest.parquet")
 Manifest(frame.assign(keep=True, cluster=0, weight=1.0)).write("data/curated/manifest.parquet")
 """
     (project.root / "curated.py").write_text(script)
-    curate = "  curate:\n    cmd: python curated.py\n    deps: [curated.py, data/pool]\n    outs: [data/curated/manifest.parquet]\n"
+    curate = (
+        "  curate:\n    cmd: python curated.py\n    deps: [curated.py, data/pool]\n    outs: [data/curated/manifest.parquet]\n"
+    )
     (project.root / "dvc.yaml").write_text(POOL + curate)
     project.dvc("repro", "-q")
     project.commit("curated")
