@@ -50,6 +50,8 @@ def _assign(document: Any, assignment: str) -> None:
         value = yaml.safe_load(raw)
     except yaml.YAMLError:
         raise ConfigError(f"--set {assignment}: the value is not valid YAML") from None
+    if isinstance(value, dict) and not raw.lstrip().startswith("{"):
+        value = raw.strip()  # folder: is a source without its path, no mapping
     *sections, last = key.strip().split(".")
     for depth, name in enumerate(sections):
         if not isinstance(document, Mapping) or name not in document:

@@ -74,6 +74,8 @@ def parse(text: str) -> Source:
     """Parse one source; anything but the kinds above is one line that says what is allowed."""
     kind, _, argument = text.partition(":")
     if kind not in KINDS:
+        if text and Path(text).expanduser().is_dir():
+            raise ConfigError(f"ingest.source: {text!r} is no source; did you mean folder:{text}?")
         raise ConfigError(f"ingest.source: {text!r} is no source; {nearest(kind, list(KINDS))}use {', '.join(KINDS.values())}")
     if kind in {"folder", *ARCHIVES} and not argument:
         raise ConfigError(f"ingest.source: {kind} needs a path, for example {kind}:/data/flowers")

@@ -28,6 +28,9 @@ def main(params: Params, track: Tracker) -> None:
     """
     audits = parse_audits(params.validate_)
     manifest = Manifest.read(paths.POOL_MANIFEST)
+    if not manifest.ok.any():
+        reasons = ", ".join(sorted(set(manifest.frame["reason"].dropna())))
+        raise Refused(f"none of the {len(manifest):,} images can be read ({reasons}): there is nothing to go on with")
     store = PixelStore.open()
     manifest.validate_against(store)
     facts = image_facts(manifest)

@@ -154,3 +154,18 @@ def test_licences_are_required_only_on_demand(tmp_path, monkeypatch):
     with pytest.raises(Refused, match="every image has attribution; found: 20 images that are not so: synthetic:"):
         run_stage("validate", params)
     run_stage("validate", params_with(ingest={"source": source}))
+
+
+@pytest.mark.parametrize(("readable", "words"), [(0, "none of the 2 images can be read"), (1, "expectations"), (2, "expectations")])
+def test_a_handful_of_images_or_none_is_a_no_and_no_crash(tmp_path, monkeypatch, readable, words):
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "in", per_class=1)
+    files = sorted(source.rglob("*.*"))[:2]
+    for extra in set(source.rglob("*.*")) - set(files):
+        extra.unlink()
+    for file in files[readable:]:
+        file.write_text("no image")
+    params = params_with(ingest={"source": f"folder:{source}"})
+    run_stage("ingest", params)
+    with pytest.raises(Refused, match=words):
+        run_stage("validate", params)
