@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,7 @@ def examine(root: Path | None = None) -> list[Finding]:
         _ranges,
         _programs,
         lambda: _project(root),
+        servers,
         lambda: _space(root),
     ]
     return [finding for check in checks for finding in check()]
@@ -161,7 +163,7 @@ def _writable(root: Path) -> Iterator[Finding]:
                 "write access",
                 FAIL,
                 f"{folder} cannot be written",
-                f"chmod u+w {folder}, or check who owns it and how it is mounted",
+                f"chmod u+w {shlex.quote(str(folder))}, or check who owns it and how it is mounted",
             )
             return
     yield Finding("write access", OK, "project, .dvc and mlruns")
@@ -185,6 +187,26 @@ def _locks(root: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("dvc locks", OK, f"{len(holders)} held" if holders else "none held")
+
+
+def servers() -> Iterator[Finding]:
+    """The servers that the environment names, each asked whether it answers."""
+    from flows.database import check_reachable
+    from flows.server import answers
+    from stages.core.errors import ConfigError
+
+    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+        try:
+            check_reachable(uri)
+            yield Finding("mlflow store", OK, uri.rpartition("@")[2])
+        except ConfigError as error:
+            yield Finding("mlflow store", FAIL, str(error), "unset MLFLOW_TRACKING_URI uses mlruns/mlflow.db again")
+    if address := os.environ.get("PREFECT_API_URL"):
+        if answers(address.rstrip("/")):
+            yield Finding("prefect server", OK, address)
+        else:
+            found = f"none answers at PREFECT_API_URL={address}"
+            yield Finding("prefect server", FAIL, found, "rootstock up starts one here; unset PREFECT_API_URL runs without")
 
 
 def _space(root: Path) -> Iterator[Finding]:

@@ -45,7 +45,7 @@ class Server:
             StageFailed: the temporary server ended or was too slow.
         """
         deadline = time.monotonic() + (PATIENCE if self._process else 10.0)
-        while not _answers(self.address):
+        while not answers(self.address):
             if self._process is None and time.monotonic() > deadline:
                 raise ConfigError(f"no Prefect server answers at PREFECT_API_URL={self.address}: start it, or unset the variable")
             if self._process and not self._process.running:
@@ -136,7 +136,8 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Whether a Prefect server answers at this address."""
     try:
         with urllib.request.urlopen(f"{address}/health", timeout=5) as response:
             return bool(response.status == 200)

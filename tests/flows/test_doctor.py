@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torchvision
 
-from flows.doctor import FAIL, OK, RANGES, Finding, pair_finding, range_finding, show
+from flows.doctor import FAIL, OK, RANGES, Finding, pair_finding, range_finding, servers, show
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -75,3 +75,17 @@ def test_one_failure_makes_the_exit_code_2(capsys: pytest.CaptureFixture[str]) -
     well, ill = Finding("a", OK, "fine"), Finding("b", FAIL, "broken", "mend it")
     assert show([well]) == 0 and show([well, ill]) == 2
     assert "→ mend it" in capsys.readouterr().out
+
+
+def test_servers_that_the_environment_names_and_that_do_not_answer_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:9/api")
+    found = {finding.subject: finding for finding in servers()}
+    assert [finding.state for finding in found.values()] == [FAIL, FAIL]
+    assert "MLFLOW_TRACKING_URI=http://127.0.0.1:9" in found["mlflow store"].found
+    assert "unset PREFECT_API_URL" in found["prefect server"].mend
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.delenv("PREFECT_API_URL")
+    assert [finding.state for finding in servers()] == [OK]

@@ -156,7 +156,9 @@ def test_licences_are_required_only_on_demand(tmp_path, monkeypatch):
     run_stage("validate", params_with(ingest={"source": source}))
 
 
-@pytest.mark.parametrize(("readable", "words"), [(0, "none of the 2 images can be read"), (1, "expectations"), (2, "expectations")])
+@pytest.mark.parametrize(
+    ("readable", "words"), [(0, "none of the 2 images can be read"), (1, "expectations"), (2, "expectations")]
+)
 def test_a_handful_of_images_or_none_is_a_no_and_no_crash(tmp_path, monkeypatch, readable, words):
     monkeypatch.chdir(tmp_path)
     source = class_folders(tmp_path / "in", per_class=1)
