@@ -80,6 +80,8 @@ def create(database: Path, connect: Callable[[str, str | None], object]) -> None
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         fresh = Path(folder) / database.name
         connect(f"sqlite:///{fresh}", (database.parent / "artifacts").resolve().as_uri())
+        for left in ("-wal", "-shm"):  # of a database somebody deleted; they would spoil its successor
+            database.with_name(database.name + left).unlink(missing_ok=True)
         fresh.replace(database)
 
 
@@ -119,8 +121,22 @@ def forget_remembered() -> None:
 
 
 def write_ahead(database: Path) -> None:
-    """Readers no longer wait for the writer; the setting stays with the file."""
+    """Readers no longer wait for the writer; the setting stays with the file.
+
+    Raises:
+        ConfigError: the file is damaged, or no database.
+    """
     import sqlite3
 
-    with closing(sqlite3.connect(database, timeout=60)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
+    try:
+        with closing(sqlite3.connect(database, timeout=60)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("SELECT count(*) FROM experiments").fetchone()
+    except sqlite3.OperationalError as error:  # busy, which is an error of its own, or without tables yet, which is none
+        if "no such table" not in str(error):
+            raise
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(
+            f"{database} is damaged ({error}): restore a copy, or move {database.name}* away and run again: no stage runs anew, "
+            "the runs behind them are rebuilt and the model is registered again"
+        ) from None

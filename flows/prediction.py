@@ -90,9 +90,12 @@ def answer_files(model: Any, files: list[Path]) -> list[dict[str, Any] | str]:
     import pandas as pd
     from mlflow.exceptions import MlflowException
 
-    encoded = [base64.b64encode(file.read_bytes()).decode() for file in files]
     try:
+        encoded = [base64.b64encode(file.read_bytes()).decode() for file in files]
         return _answers(model.predict(pd.DataFrame({"image": encoded})))
+    except OSError as error:
+        if len(files) == 1:
+            return [f"cannot be read: {error.strerror}"]
     except (MlflowException, DataError) as error:  # models registered by earlier code raise the second
         if len(files) == 1:
             return [str(error).removeprefix("image 0 ")]

@@ -55,7 +55,9 @@ def test_predict_agrees_with_the_evaluated_model(finished: Project, tmp_path: Pa
         number = int("".join(character for character in str(row.uri) if character.isdigit()))
         Image.fromarray((digits[number] * 255 / 16).round().astype("uint8")).save(tmp_path / f"{row.id}.png")
     table = tmp_path / "predictions.csv"
-    finished.rootstock("predict", "rootstock-classifier@champion", str(tmp_path), "--csv", str(table))
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    printed = finished.rootstock("predict", "rootstock-classifier@champion", str(tmp_path), "--csv", str(table), code=2)
+    assert "gone.png: cannot be read: No such file or directory" in printed, "named, and the others are answered"
     predicted = pd.read_csv(table, dtype=str)
     assert len(predicted) == len(chosen)
     for row in predicted.itertuples():

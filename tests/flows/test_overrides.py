@@ -74,7 +74,7 @@ def test_a_source_without_its_path_is_text_and_no_mapping(file: Path) -> None:
         ("distill.backbone=torchvision:resnet19", ["distill.backbone: torchvision has no 'resnet19'", "did you mean"]),
         ("augment.policy=glyph", ["augment.policy: 'glyph'", "did you mean 'glyphs'?"]),
         ("promote.gates.accuracy=2", ["promote.gates.accuracy is 2", "from 0 to 1"]),
-        ("curate.encoder=registry:foo@bar", ["curate.encoder: registry:foo@bar: no registered model is called 'foo'"]),
+        ("curate.encoder=registry:foo@bar", ["curate.encoder: registry:foo@bar: nothing is registered yet"]),
         ("ingest.source=/", ["'/' is no source; did you mean folder:/?"]),
     ],
 )
