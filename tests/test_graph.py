@@ -21,6 +21,7 @@ BARE = {
     *sys.stdlib_module_names,
     *("stages", "torch", "torchvision", "timm", "safetensors", "pydantic", "sklearn", "pandas", "pyarrow"),
     *("numpy", "scipy", "PIL", "yaml", "threadpoolctl"),  # what those bring
+    "simplejpeg",  # used where there is one
 }
 """What a machine that only trains has installed."""
 SKIPPED = {".venv", ".git", ".dvc", "mlruns", ".prefect", ".rootstock", "data", "models", "reports", "metrics"}

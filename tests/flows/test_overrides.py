@@ -82,5 +82,6 @@ def test_names_are_checked_before_anything_is_written(
     assignment: str, parts: list[str], file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(file.parent)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     message = refused(assignment, file, check_choices)
     assert all(part in message for part in parts), message

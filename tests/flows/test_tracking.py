@@ -39,6 +39,7 @@ def test_stages_that_read_the_same_new_data_at_once_all_record_it(bare_project: 
 
 def test_a_deleted_store_is_made_anew_and_a_damaged_one_is_called_so(bare_project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(bare_project.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     database = Path("mlruns/mlflow.db")
     database.unlink()
     for left in ("-wal", "-shm"):
