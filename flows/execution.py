@@ -123,8 +123,11 @@ class PipelineRun:
     def _execute(self, node: Node, reasons: list[str], say: Say, log: Say, see: See | None) -> Outcome:
         say(f"starts: {'; '.join(reasons[:3])}{' …' if len(reasons) > 3 else ''}")
         began = time.monotonic()
+        told = False
         while (execution := self._once(node, say, log, see)).busy:
-            log("another process works on it; waiting")
+            if not told:
+                say("another run works on it; waiting for that one to end")
+                told = True
             self.cancelled.wait(2)
         entry = dvc.read_entry(node.name)
         if execution.skipped:  # another pipeline was faster, or DVC had it in its run cache
@@ -154,7 +157,7 @@ class PipelineRun:
                 execution.look_after()
                 if line is not None:
                     execution.read(line)
-                    (log if CHATTER.match(line) else say)(line)
+                    (log if execution.busy or CHATTER.match(line) else say)(line)
         code = process.wait()
         execution.look_after()
         if code and not execution.busy:

@@ -7,6 +7,7 @@ from flows.dvc import Plan
 from flows.execution import TIMES, provenance
 from flows.promotion import Promotion
 from flows.recording import import_run
+from flows.staleness import NEVER
 from flows.tracking import Store
 from stages.core import sources
 from stages.core.errors import ConfigError
@@ -37,6 +38,8 @@ def promote_workspace(dry_run: bool, why: str, approved_by: str = "") -> Promoti
     params = load_params()
     plan = dry_plan()
     stale = [name for name in plan.order if plan.stale(name)]
+    if stale and all(plan.reasons[name] == [NEVER] for name in stale):
+        raise ConfigError("no model has been made here yet: rootstock run makes one and promotes it")
     if stale:
         raise ConfigError(
             f"{', '.join(stale)} changed since the model was made: rootstock run brings it up to date and promotes it"

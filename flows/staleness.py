@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from flows.dvc import LockEntry
 
 CODE_SUFFIXES = (".py",)
+NEVER = "never ran"
 
 
 def reasons(stage: Any) -> list[str]:
@@ -22,7 +23,7 @@ def reasons(stage: Any) -> list[str]:
     from dvc.dependency.param import ParamsDependency
 
     if not any(out.hash_info for out in stage.outs) and not any(dep.hash_info for dep in stage.deps):
-        return ["never ran"]
+        return [NEVER]
     found: list[str] = []
     for dependency in () if stage.frozen else stage.deps:
         if isinstance(dependency, ParamsDependency):

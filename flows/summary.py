@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from flows import database, servers
 from flows.dvc import Plan
 from flows.execution import Outcome, PipelineRun
+from flows.staleness import NEVER
 from stages.core import paths
 from stages.core.progress import clock
 
@@ -87,7 +88,9 @@ def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]
     lines = []
     for name in plan.order:
         took = f"took {clock(last[name])} last time" if name in last else ""
-        if plan.stale(name):
+        if plan.reasons[name] == [NEVER] and name in last:
+            lines.append((name, "run", "dvc.lock knows nothing of it; restored where DVC's cache still has the result"))
+        elif plan.stale(name):
             lines.append((name, "run", "; ".join(plan.reasons[name])))
         elif waiting := plan.waits_for(name):
             lines.append((name, "maybe", f"if what {', '.join(waiting)} makes differs"))
