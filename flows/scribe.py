@@ -16,7 +16,6 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -157,7 +156,7 @@ class Desk:
     def serve(self) -> None:
         """Until the asker is gone, by whatever death: what it was doing is dropped then, and its run closed if it is open."""
         signal.signal(signal.SIGINT, self._interrupt)
-        with suppress(KeyboardInterrupt):  # it may come anywhere: before the first word, or when the end was noticed already
+        try:
             try:
                 threading.Thread(target=self._watch, daemon=True).start()
                 while True:
@@ -165,9 +164,10 @@ class Desk:
                         self._take(*self._connection.recv())
                     elif self._ledger:
                         self._ledger.flush()
-            except (EOFError, ConnectionError, KeyboardInterrupt):
+            finally:  # the end is noticed here and by the watch at the same moment: from now on its interrupt stops nothing
                 self._leaving = True
-                self._abandon()
+        except (EOFError, ConnectionError, KeyboardInterrupt):
+            self._abandon()
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         if not self._leaving:
