@@ -21,6 +21,8 @@ from flows.processes import Supervised
 from stages.core.errors import ConfigError, StageFailed
 
 PATIENCE = 120.0
+RESTARTING = 3.0
+"""Seconds that a server which is there already may take to answer."""
 APPLICATION = "prefect.server.api.server:create_app"
 FEW_ARENAS = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """For processes that live long: with an arena per thread glibc keeps what was freed in each of them."""
@@ -44,7 +46,7 @@ class Server:
             ConfigError: the server at ``PREFECT_API_URL`` does not answer.
             StageFailed: the temporary server ended or was too slow.
         """
-        deadline = time.monotonic() + (PATIENCE if self._process else 10.0)
+        deadline = time.monotonic() + (PATIENCE if self._process else RESTARTING)
         while not answers(self.address):
             if self._process is None and time.monotonic() > deadline:
                 raise ConfigError(f"no Prefect server answers at PREFECT_API_URL={self.address}: start it, or unset the variable")

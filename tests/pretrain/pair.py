@@ -63,8 +63,10 @@ def _sharded() -> None:
     try:
         _run("interrupted", sharding())
     except Interrupted:
+        pass
+    finally:
         train.method_class = unhindered
-        _run("interrupted", sharding())
+    _run("interrupted", sharding())
 
 
 def _run(directory: str, params: Params) -> None:

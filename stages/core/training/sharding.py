@@ -26,7 +26,8 @@ def wanted(module: nn.Module, above: float) -> bool:
     if distributed.world() == 1 or max(sizes, default=0.0) <= above:
         return False
     if not blocks(module):
-        print(f"{max(sizes):.0f} M weights, but no transformer blocks to share out: every process keeps them all", flush=True)
+        if distributed.rank() == 0:
+            print(f"{max(sizes):.0f} M weights, but no transformer blocks to share out: every process keeps them all", flush=True)
         return False
     return True
 
