@@ -6,6 +6,7 @@ prints the largest memory of the stage alone and of it with its workers, twice: 
 
 from __future__ import annotations
 
+import argparse
 import os
 import struct
 import subprocess
@@ -79,8 +80,14 @@ def watched(project: Path) -> tuple[float, float, float]:
 
 def main() -> None:
     """Print the figures."""
-    images = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
-    with tempfile.TemporaryDirectory(dir=sys.argv[2] if len(sys.argv) > 2 else None) as scratch:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("images", type=int, nargs="?", default=1_000_000)
+    parser.add_argument("folder", type=Path, nargs="?", help="where to work (the system's temporary folder)")
+    given = parser.parse_args()
+    images = given.images
+    if given.folder:
+        given.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=given.folder) as scratch:
         project = Path(scratch)
         file = project / "images.parquet"
         schema = pa.schema([("image", pa.binary()), ("label", pa.string())])
