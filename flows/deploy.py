@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -145,13 +146,15 @@ def _schedule(wanted: Deployment) -> list[Any]:
 
 def _ensure_pool(client: Any, wanted: Deployment, gpus: int) -> None:
     from prefect.client.schemas.actions import WorkPoolCreate
-    from prefect.exceptions import ObjectNotFound
+    from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 
     try:
         client.read_work_pool(wanted.pool)
     except ObjectNotFound:
         values = template(wanted.kind, gpus)
-        client.create_work_pool(WorkPoolCreate(name=wanted.pool, type=values["type"], base_job_template=values["template"]))
+        pool = WorkPoolCreate(name=wanted.pool, type=values["type"], base_job_template=values["template"])
+        with suppress(ObjectAlreadyExists):  # the worker of rootstock up, which starts meanwhile, makes it too
+            client.create_work_pool(pool)
 
 
 def _gpus() -> int:

@@ -84,7 +84,9 @@ def test_every_command_of_the_guide_does_what_it_says(project: Project) -> None:
         else:
             if arguments[:2] == ["run", "--to"]:
                 photos(project.root / "photos", range(100, 150))
-            project.rootstock(*arguments, **extra)
+            printed = project.rootstock(*arguments, **extra)
+            if arguments[:2] == ["data", "diff"]:
+                assert printed.split()[:2] == ["added", "50"], printed
         ran.append(arguments[0])
     assert {"run", "data", "experiment", "promote", "lineage", "up", "deploy", "notify", "drift", "rollback", "down"} == set(ran)
     effects = json.loads(next((project.root / "reports/experiments").glob("*/effects.json")).read_text())
