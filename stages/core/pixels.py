@@ -84,8 +84,13 @@ class PixelStore:
     def release(self) -> None:
         """Give back the memory of what was read: who passes over a large store once calls this on the way."""
         for shard in self.shards:
-            if isinstance(shard, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
-                shard._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
+            give_back(shard)
+
+
+def give_back(mapped: npt.NDArray[Any]) -> None:
+    """Let go of the pages of a mapped file that were read or, in a shared one, written; they are read again when asked for."""
+    if isinstance(mapped, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 
 class PixelWriter:

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from stages.core.io import atomic_file, canonical_json
 from stages.core.manifest import Rows
+from stages.core.pixels import give_back
 from stages.core.progress import Progress
 from stages.curate.encoding import NamedEncoder
 
 BLOCK = 4096
 RELEASED = 16
 """Blocks after which the pixels that were read are given back."""
+HELD = 2**25
+"""Features read after which the pages of their file are given back."""
 
 
 class Features:
@@ -23,6 +26,7 @@ class Features:
 
     def __init__(self, stored: np.ndarray) -> None:
         self.stored = stored
+        self._read = 0
 
     @property
     def dimensions(self) -> int:
@@ -30,6 +34,10 @@ class Features:
         return int(self.stored.shape[1])
 
     def __call__(self, rows: Rows) -> Tensor:
+        self._read += len(rows) * self.dimensions
+        if self._read > HELD:
+            give_back(self.stored)
+            self._read = 0
         return torch.from_numpy(self.stored[rows].astype(np.float32))
 
 
@@ -50,6 +58,7 @@ def embed(encode: NamedEncoder) -> Features:
                     bar.advance(len(part))
                     if first // BLOCK % RELEASED == RELEASED - 1:
                         store.release()
+                        give_back(stored)
                 stored.flush()
             store.release()
     return Features(np.load(file, mmap_mode="r"))
