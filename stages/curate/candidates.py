@@ -11,6 +11,8 @@ from stages.curate import kmeans
 from stages.curate.features import Features
 
 PER_LIST = 1000
+POINTS_PER_LIST = 64
+"""Lists need not be the best there are, and a million rows would have a quarter of them in memory."""
 LISTS = 3
 _BAND_BITS = 16
 _WINDOW = 4
@@ -29,7 +31,7 @@ def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[n
         scaled: Tensor = values / (values.norm(dim=1, keepdim=True) + 1e-6)
         return scaled
 
-    centroids = kmeans.fit(unit, rows, max(1, len(rows) // PER_LIST), seed)
+    centroids = kmeans.fit(unit, rows, max(1, len(rows) // PER_LIST), seed, POINTS_PER_LIST)
     lists = np.empty((len(rows), min(LISTS, len(centroids))), np.int32)
     for first in range(0, len(rows), kmeans.BLOCK):
         here = slice(first, first + kmeans.BLOCK)

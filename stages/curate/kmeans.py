@@ -21,14 +21,14 @@ IN_CACHE = 256
 """Rows whose distances from a thousand centroids stay in a processor's cache until they are looked at."""
 
 
-def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int) -> Tensor:
-    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of at most 256 points per cluster, ``k <= len(rows)``.
+def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int, points_per_cluster: int = POINTS_PER_CLUSTER) -> Tensor:
+    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of so many points per cluster, ``k <= len(rows)``.
 
     They start far apart, so that rare kinds of points get one: k-means++: The Advantages of Careful Seeding (2007).
     """
     draw = numpy_generator(seed, "kmeans", clusters, len(rows))
     clusters = min(clusters, len(rows))
-    sample = rows[np.sort(draw.permutation(len(rows))[: clusters * POINTS_PER_CLUSTER])]
+    sample = rows[np.sort(draw.permutation(len(rows))[: clusters * points_per_cluster])]
     points = _gathered(fetch, sample)
     centroids = spread(points[torch.from_numpy(draw.permutation(len(points))[: seeds(clusters)])], clusters, draw)
     before: Tensor | None = None
