@@ -11,7 +11,7 @@ from stages.curate import kmeans
 from stages.curate.features import Features
 
 PER_LIST = 1000
-POINTS_PER_LIST = 64
+POINTS_PER_LIST = 48
 """Lists need not be the best there are, and a million rows would have a quarter of them in memory."""
 LISTS = 3
 _BAND_BITS = 16

@@ -17,7 +17,7 @@ from stages.curate.encoding import NamedEncoder
 BLOCK = 4096
 RELEASED = 16
 """Blocks after which the pixels that were read are given back."""
-HELD = 2**25
+HELD = 2**24
 """Features read after which the pages of their file are given back."""
 
 
