@@ -38,6 +38,16 @@ def _same_search_path() -> Iterator[None]:
     sys.path[:] = before
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _same_store() -> Iterator[None]:
+    """Whoever opens a store names it in the environment, for MLflow's own code; a later file must not find it there."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    yield
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    if before is not None:
+        os.environ["MLFLOW_TRACKING_URI"] = before
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the long files first, the rest as it was."""
     rank = {name: place for place, name in enumerate(LONGEST_FIRST)}
