@@ -1,7 +1,8 @@
-"""What one more image costs each stage in time, memory and storage: ``python benchmarks/unit_costs.py``.
+"""What one more image costs each stage in time and storage, and its peak memory: ``python benchmarks/unit_costs.py``.
 
 The stages run, one process each, on two samples of a zip of JPEGs; the difference between the two runs, divided by the difference
 in images, is the unit cost, so what starting costs is not in it. Then the same for 1 M, 100 M and 1 B images, by multiplication.
+Memory is not multiplied: batches grow with the data only up to a bound, and most of a stage's memory is torch.
 Training is per image and epoch, evaluation shortened (``CHANGES``). Processor time is of all threads; it takes about five minutes
 of it. What a stage cost is kept in ``.rootstock/bench`` at once: killed, the same command goes on with the next stage.
 """
@@ -102,17 +103,15 @@ def main() -> None:
     given = parser.parse_args()
     small, large = (measure(given.archive, images) for images in given.images)
     more = given.images[1] - given.images[0]
-    scales = "".join(f"{f'{name} images':>28}" for name in SCALES)
-    print(f"{'stage':<10}{'ms/image':>10}{'kB memory':>11}{'kB written':>12}{scales}")
+    scales = "".join(f"{f'{name} images':>24}" for name in SCALES)
+    print(f"{'stage':<10}{'ms/image':>10}{'kB written':>12}{'MiB memory':>14}{scales}")
     for stage in STAGES:
-        one = [(getattr(large[stage], part) - getattr(small[stage], part)) / more for part in ("seconds", "memory", "written")]
-        seconds, memory, written = (max(0.0, value) for value in one)
-        told = "".join(
-            f"{f'{seconds * n / 3600:,.1f} h, {memory * n / 1e9:,.0f} GB, {written * n / 1e9:,.1f} GB':>28}"
-            for n in SCALES.values()
-        )
-        print(f"{stage:<10}{seconds * 1e3:10.2f}{memory / 1e3:11.2f}{written / 1e3:12.2f}{told}")
-    print("hours are of one processor, then memory, then storage; training: an epoch")
+        less, lots = small[stage], large[stage]
+        seconds, written = max(0.0, lots.seconds - less.seconds) / more, max(0, lots.written - less.written) / more
+        peaks = f"{less.memory / 2**20:,.0f}, {lots.memory / 2**20:,.0f}"
+        told = "".join(f"{f'{seconds * n / 3600:,.1f} h, {written * n / 1e9:,.1f} GB':>24}" for n in SCALES.values())
+        print(f"{stage:<10}{seconds * 1e3:10.2f}{written / 1e3:12.2f}{peaks:>14}{told}")
+    print("hours are of one processor, gigabytes are storage; training: an epoch; memory is the peak at both counts")
     for images in given.images:
         shutil.rmtree(KEPT / f"unit-{images}")
         (KEPT / f"unit-{images}.json").unlink()
