@@ -1,6 +1,7 @@
 """What the last ingest decoded, so that the next one decodes only files it has not seen.
 
 The images are hard links to the last pixel store (a copy where links cannot be made), found by the sha256 of each file's bytes.
+Who changes that store by hand changes what is kept: shards that were written to since are not used.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.errors import DataError
-from stages.core.io import atomic_directory, canonical_json
+from stages.core.io import atomic_directory, canonical_json, read_json, write_json
 from stages.core.jpegs import OFFSETS
-from stages.core.pixels import INDEX, PixelStore, link_shards
+from stages.core.pixels import INDEX, SHARDS, PixelStore, link_shards
 from stages.ingest.facts import NUMBERS, TEXT, Facts
 
-VERSION = 2
+VERSION = 3
 FACTS = "facts.parquet"
 CONTENTS = "contents.npy"
+WRITTEN = "written.json"
 Contents = npt.NDArray[np.uint8]  # (N, 32): sha256 of the bytes of each file, zeros where unknown
 
 
@@ -54,6 +56,8 @@ def cache_directory(root: Path, *settings: object) -> Path:
 def recall(directory: Path) -> Decoded | None:
     """The rows kept in a directory; ``None`` if there are none, or a crash left them unusable."""
     try:
+        if read_json(directory / WRITTEN) != _written(directory):
+            return None
         table = pq.read_table(directory / FACTS)
         contents = np.load(directory / CONTENTS, allow_pickle=False)
         store = PixelStore.open(directory)
@@ -76,8 +80,15 @@ def keep(directory: Path, pixels: Path, facts: pd.DataFrame, contents: Contents)
     table = pa.table({name: pa.array(facts[name], from_pandas=True) for name in facts.columns})
     with atomic_directory(directory) as temporary:
         link_shards(pixels, temporary)
+        write_json(temporary / WRITTEN, _written(temporary))
         for name in (INDEX, OFFSETS):
             if (pixels / name).is_file():
                 shutil.copyfile(pixels / name, temporary / name)
         np.save(temporary / CONTENTS, contents, allow_pickle=False)
         pq.write_table(table, temporary / FACTS, compression="zstd")
+
+
+def _written(directory: Path) -> dict[str, list[int]]:
+    """Shard → its size and when it was last written to."""
+    status = {file.name: file.stat() for file in directory.iterdir() if file.suffix in SHARDS}
+    return {name: [one.st_size, one.st_mtime_ns] for name, one in sorted(status.items())}

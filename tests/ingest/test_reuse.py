@@ -12,6 +12,7 @@ import pytest
 from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
 from stages.core import paths
+from stages.core.pixels import SHARDS
 from stages.core.sources import sources
 from stages.ingest import collect, deliver
 from stages.ingest.resolve import Store
@@ -160,3 +161,15 @@ def test_a_file_that_was_broken_only_while_it_was_read_gets_another_chance(tmp_p
     assert found["reason"].isna().all()
     assert found.equals(fresh)
     assert (tmp_path / "a" / "00000.bin").read_bytes() == (tmp_path / "b" / "00000.bin").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["pixels", "jpeg"])
+def test_a_store_that_was_changed_by_hand_is_not_taken_for_what_was_decoded(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    source = class_folders(tmp_path / "in", per_class=10)
+    first = ingest(source, store=kind)
+    shard = next(file for file in paths.POOL_PIXELS.iterdir() if file.suffix in SHARDS)
+    with shard.open("r+b") as file:
+        file.seek(100)
+        file.write(bytes([file.read(1)[0] ^ 255]))
+    assert ingest(source, store=kind) == first
