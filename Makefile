@@ -40,7 +40,7 @@ $(READY): requirements.lock pyproject.toml
 
 bench: setup  ## training side by side with lightly (in .venv/bench and nowhere else); CASES="resnet18-64 …" picks rows
 	@$(UV) pip install -q --python $(BIN)/python --no-deps --require-hashes --target .venv/bench -r benchmarks/requirements.lock
-	@PYTHONPATH=.venv/bench $(BIN)/python benchmarks/throughput.py $(addprefix --case ,$(CASES))
+	@PYTHONPATH=.venv/bench $(BIN)/python -m benchmarks.throughput $(addprefix --case ,$(CASES))
 
 lock:  ## resolve requirements.lock anew from pyproject.toml
 	@test -x $(UV) || { "$(PYTHON)" -m venv .venv && $(BIN)/python -m pip install -q uv; }

@@ -29,14 +29,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.contenders import Bare, Case, Lightly, Ours, Peak
+from benchmarks.kept import Kept, Round, code
+from benchmarks.ratios import report
+from benchmarks.turns import Contender, serve
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.contenders import Bare, Case, Lightly, Ours, Peak  # noqa: E402 (the project's root comes first)
-from benchmarks.kept import Kept, Round, code  # noqa: E402
-from benchmarks.ratios import report  # noqa: E402
-from benchmarks.turns import Contender, serve  # noqa: E402
-
 DATA = ROOT.parent / "shared" / "data"
 KEPT = ROOT / ".rootstock" / "bench"
 SMALL: Literal["small"] = "small"
@@ -93,7 +91,17 @@ def compare(name: str, case: Case, given: argparse.Namespace, directory: Path) -
     if missing := max(0, given.pairs - len(kept.rounds)):
         print(f"{name}: {missing} of {given.pairs} rounds of {', '.join(who)}", file=sys.stderr, flush=True)
         folder = extract(case, max(2 * given.batch, 1024), directory)
-        command = [sys.executable, __file__, "--batch", str(given.batch), "--folder", str(folder), "--case", name]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.throughput",
+            "--batch",
+            str(given.batch),
+            "--folder",
+            str(folder),
+            "--case",
+            name,
+        ]
         command += ["--device", given.device]
         with ExitStack() as stack:
             running = {

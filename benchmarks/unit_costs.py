@@ -1,4 +1,4 @@
-"""What one more image costs each stage in time and storage, and its peak memory: ``python benchmarks/unit_costs.py``.
+"""What one more image costs each stage in time and storage, and its peak memory: ``python -m benchmarks.unit_costs``.
 
 The stages run, one process each, on two samples of a zip of JPEGs; the difference between the two runs, divided by the difference
 in images, is the unit cost, so what starting costs is not in it. Then the same for 1 M, 100 M and 1 B images, by multiplication.
@@ -20,11 +20,9 @@ from pathlib import Path
 
 import yaml
 
+from benchmarks.kept import Kept, code
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.kept import Kept, code  # noqa: E402 (the project's root comes first)
-
 KEPT = ROOT / ".rootstock" / "bench"
 DATA = ROOT.parent / "shared" / "data"
 STAGES = ("ingest", "validate", "curate", "augment", "pretrain", "distill", "finetune", "evaluate")

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.request
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
-from flows.server import flush
+from flows.server import answers, flush
 from stages.core import paths
 from stages.core.io import write_text
 
@@ -61,13 +60,7 @@ def deliver() -> int:
 
 def _server_answers() -> bool:
     address = os.environ.get("PREFECT_API_URL")
-    if not address:
-        return False
-    try:
-        with urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=PATIENCE) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
+    return bool(address) and answers(str(address).rstrip("/"))
 
 
 def _alone() -> Any:

@@ -19,10 +19,6 @@ from stages.core.steps import check_steps
 METHODS = "stages.pretrain.methods"
 GATES = "flows.gates"
 POLICIES = "stages.augment.policies"
-SHARES = frozenset(
-    {"accuracy", "champion", "mcnemar", "worst_class", "worst_group", "calibration", "corruption", "retention", "compatibility"}
-)
-"""Gates whose threshold no share can pass beyond one."""
 
 
 def check_choices(params: Params) -> None:
@@ -42,7 +38,7 @@ def check_choices(params: Params) -> None:
     check_network(params.distill.backbone, "distill.backbone")
     for gate, threshold in params.promote.gates.items():
         registry.check(GATES, gate, key="promote.gates")
-        if gate in SHARES and not isinstance(threshold, bool) and threshold > 1:
+        if threshold > 1 and getattr(registry.load(GATES, gate), "SHARE", False):  # true is no more than 1 either
             raise ConfigError(f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a share, from 0 to 1")
     check_audits(params.validate_)
     check_steps(params.curate)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from flows.processes import Supervised
 from stages.core import paths
 from stages.core.errors import ConfigError
-from stages.core.io import read_json, write_json
+from stages.core.io import read_json, write_json, write_text
 
 WORKER = "rootstock-stage-worker"
 FOLDER = paths.STATE / "elsewhere"
@@ -65,7 +65,7 @@ def follow(pool: str, folder: Path) -> int:
     signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
     with FileLock(folder / "wanted.lock"), get_client(sync_client=True) as client:
         asked = run_deployment(f"{WORKER}/{pool}", parameters={"folder": str(folder)}, timeout=0, idempotency_key=folder.name)
-        seen, looked = 0, time.monotonic()
+        seen, looked, told = 0, time.monotonic(), False
         while not (over := (folder / "code").is_file()):
             seen = _print(folder / "lines", seen)
             if time.monotonic() - looked > LOOK:
@@ -73,6 +73,9 @@ def follow(pool: str, folder: Path) -> int:
                 state = client.read_flow_run(asked.id).state  # type: ignore[union-attr]
                 if state is not None and state.is_final() and not (folder / "code").is_file():
                     break
+                if state is not None and not told and (state.is_scheduled() or state.is_pending()):
+                    print(f"waits for a worker: prefect worker start --pool {pool} starts one", flush=True)
+                    told = True
             time.sleep(POLL)
         _print(folder / "lines", seen)
         code = int((folder / "code").read_text()) if over else DIED
@@ -98,8 +101,7 @@ def work(folder: Path) -> None:
                 process.ask_to_stop()
                 stopped = True
     code = process.wait()
-    (folder / "code.new").write_text(str(code))
-    (folder / "code.new").replace(folder / "code")
+    write_text(folder / "code", str(code))
 
 
 def _wanted(folder: Path) -> bool:

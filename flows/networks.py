@@ -19,7 +19,8 @@ def check_network(name: str, key: str) -> None:
         ConfigError: one line with ``key``, the name and the nearest valid one.
     """
     library = "torchvision" if name.startswith(TORCHVISION) else "timm"
-    if _is_registered(name.removeprefix(TORCHVISION).partition(".")[0], library):
+    plain = name.removeprefix(TORCHVISION) if library == "torchvision" else name.partition(".")[0]  # timm: NAME.WEIGHTS
+    if _is_registered(plain, library):
         return
     from stages.core.backbones import check_name  # only now: the library itself has the last word
 
@@ -34,7 +35,7 @@ def _is_registered(name: str, library: str) -> bool:
     found = find_spec(library)
     if not name or found is None or found.origin is None:
         return False
-    for file in (Path(found.origin).parent / "models").rglob("*.py"):
+    for file in (Path(found.origin).parent / "models").glob("*.py"):
         text = file.read_text(errors="replace")
         if f"def {name}(" in text and name in REGISTERED.findall(text):
             return True

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ class Scribe:
 
     def __init__(self, tags: Mapping[str, str]) -> None:
         self._office = start()
-        self._office.post("begin", os.getcwd(), dict(os.environ), dict(tags))  # noqa: PTH109
+        self._office.post("begin", str(Path.cwd()), dict(os.environ), dict(tags))
 
     def open(self, stage: str) -> None:
         """A stage began."""

@@ -36,7 +36,7 @@ def call(function: Callable[P, R], *arguments: P.args, **nothing: P.kwargs) -> R
     """
     connection = _running().ask(CALL)
     with connection:
-        connection.send((function, arguments, os.getcwd(), dict(os.environ)))  # noqa: PTH109
+        connection.send((function, arguments, str(Path.cwd()), dict(os.environ)))
         try:
             good, answer = connection.recv()
         except EOFError:
@@ -88,7 +88,7 @@ class Dvc:
         self._reading = threading.Lock()
         self._code: int | None = None
         try:
-            self._connection.send((list(arguments), os.getcwd(), dict(environment)))  # noqa: PTH109
+            self._connection.send((list(arguments), str(Path.cwd()), dict(environment)))
             self.pid: int = self._connection.recv()
         except (EOFError, OSError):
             raise StageFailed(f"dvc {' '.join(arguments)} could not be started: the process that runs DVC ended") from None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flows.evidence import Evidence, Verdict
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """Mean gap between confidence and accuracy over 15 bins of the test answers."""

@@ -9,6 +9,9 @@ from flows.evidence import Evidence, Verdict
 
 Vectors = NDArray[np.float32]
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """Nearest-neighbour accuracy of new queries in the old gallery, as a share of what old queries reach there.

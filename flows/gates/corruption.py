@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flows.evidence import Evidence, Verdict
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """The mean over every corruption and strength that evaluate tried, with an interval over images."""

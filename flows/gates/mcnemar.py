@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flows.evidence import Evidence, Verdict
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """Fails where the candidate loses more images than it gains and the p-value is below the threshold."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flows.evidence import Evidence, Verdict
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """What users have come to rely on is not traded for gains elsewhere."""

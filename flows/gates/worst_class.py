@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from flows.evidence import Evidence, Verdict, worst
 
+SHARE = True
+"""The threshold is a share, at most 1."""
+
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """The share right of the worst class, with its Wilson interval."""
