@@ -71,7 +71,7 @@ def compare(store: Store, first: str, second: str) -> Comparison:
     Raises:
         ConfigError: an unknown version, the same version twice, or no images that both can be asked.
     """
-    from stages.core.statistics import bootstrap_interval, calibration_error, mcnemar, paired_bootstrap
+    from stages.core.statistics import bootstrap_interval, mcnemar, paired_bootstrap
 
     one, two = versions.resolve(store, first), versions.resolve(store, second)
     if ENCODER in (one.name, two.name):
@@ -91,7 +91,7 @@ def compare(store: Store, first: str, second: str) -> Comparison:
         second=two,
         table=_table(mine, yours),
         accuracies=(accuracies[0], accuracies[1]),
-        calibration=(calibration_error(mine.probabilities, mine.truth), calibration_error(yours.probabilities, yours.truth)),
+        calibration=(mine.calibration_error, yours.calibration_error),
         difference=paired_bootstrap(a, b, RESAMPLES, SEED),
         p_value=mcnemar(a, b),
         classes=tuple(rows),

@@ -113,24 +113,29 @@ class Answers:
         return np.stack(self.table["probabilities"].to_list()).astype(np.float64)
 
     @property
-    def truth(self) -> NDArray[np.int64]:
-        """Index of the true class of each image, ``(N,)``."""
-        classes = sorted({*self.labels, *self.table["predicted"].astype(str)})
-        return np.searchsorted(np.array(classes, dtype=object), self.labels).astype(np.int64)
+    def calibration_error(self) -> float:
+        """Expected calibration error, from whether the likeliest class is right: a class may occur in no test image."""
+        from stages.core.statistics import calibration_error
+
+        shares = self.probabilities
+        return calibration_error(shares, np.where(self.correct, shares.argmax(axis=1), -1))
 
     @property
     def groups(self) -> NDArray[Any] | None:
-        """The group of each image, ``(N,)``; None where the manifest names fewer than two."""
+        """The group of each image, ``(N,)``, None where it has none; None where the manifest names fewer than two."""
         found = self.table.get("group")
-        return None if found is None or found.nunique() < 2 else np.asarray(found.astype(str), dtype=object)
+        if found is None or found.nunique() < 2:
+            return None
+        return np.array([name if isinstance(name, str) else None for name in found], dtype=object)
 
     @property
     def corrupted(self) -> NDArray[np.float64] | None:
-        """Correctness ``(N, C)`` on each corrupted copy of the images; None where none was tried."""
-        names = [name for name in self.table.columns if name.startswith("predicted_")]
-        if not names:
+        """Correctness ``(M, C)`` on each corrupted copy of the images that were corrupted; None where none was tried."""
+        answers = self.table.filter(regex="^predicted_")
+        tried = answers.notna().to_numpy(bool).all(axis=1)
+        if not len(answers.columns) or not tried.any():
             return None
-        return np.stack([np.asarray(self.table[name].astype(str) == self.labels, dtype=np.float64) for name in names], axis=1)
+        return np.asarray(answers[tried].astype(str).to_numpy() == self.labels[tried, None], dtype=np.float64)
 
     def labels_of(self, ids: NDArray[Any]) -> NDArray[Any]:
         """The labels of these images, ``(N,)``."""
@@ -170,10 +175,10 @@ def answers(version: Version) -> Answers | None:
 
 
 def worst(correct: NDArray[np.bool_], parts: NDArray[Any], kind: str, threshold: float) -> Verdict:
-    """The verdict on the class or group that does worst."""
+    """The verdict on the class or group that does worst; images of none are left out."""
     from stages.core.statistics import wilson_interval
 
-    shares = {name: correct[parts == name] for name in sorted(set(parts))}
+    shares = {name: correct[parts == name] for name in sorted({part for part in parts if part is not None})}
     name = min(shares, key=lambda part: float(shares[part].mean()))
     found = wilson_interval(int(shares[name].sum()), len(shares[name]))
     reason = f"{kind} {name}, {len(shares[name])} images"

@@ -10,10 +10,8 @@ SHARE = True
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
     """Mean gap between confidence and accuracy over 15 bins of the test answers."""
-    from stages.core.statistics import calibration_error
-
     if evidence.answers is None:
         return evidence.no_answers(threshold)
-    found = calibration_error(evidence.answers.probabilities, evidence.answers.truth)
+    found = evidence.answers.calibration_error
     reason = "" if found <= threshold else f"{found - threshold:.4f} above the ceiling"
     return Verdict(found <= threshold, f"{found:.4f}", f"≤ {threshold:.4g}", reason=reason)

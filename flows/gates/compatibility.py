@@ -20,13 +20,14 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     """
     if evidence.champion is None:
         return Verdict(None, "first version", f"{threshold:.4g}", reason="there is no champion to compare with")
+    if evidence.answers is None:
+        return evidence.no_answers(threshold)
     new, old = evidence.embeddings(evidence.candidate), evidence.embeddings(evidence.champion)
-    if new is None or old is None or not np.array_equal(new[0], old[0]):
+    if new is None or old is None or len(new[0]) < 2 or not np.array_equal(new[0], old[0]):
         return evidence.no_comparison(f"{threshold:.4g}")
     if new[1].shape != old[1].shape:
         reason = f"{new[1].shape[1]} dimensions against the champion's {old[1].shape[1]}: the index must be rebuilt"
         return Verdict(False, "incompatible", f"{threshold:.4g}", reason=reason)
-    assert evidence.answers is not None
     labels = evidence.answers.labels_of(new[0])
     across, within = (nearest_accuracy(queries, old[1], labels) for queries in (new[1], old[1]))
     share = across / within if within else 0.0

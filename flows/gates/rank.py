@@ -11,7 +11,10 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     if ours is None:
         return Verdict(False, "unknown", f"{threshold:.4g}", reason="no pretrain run behind it logged a RankMe")
     if theirs is None:
-        return Verdict(None, f"{ours:.1f}", f"≥ {threshold:.4g} × champion", reason="there is no champion to compare with")
+        missing = (
+            "no pretrain run behind the champion logged a RankMe" if evidence.champion else "there is no champion to compare with"
+        )
+        return Verdict(None, f"{ours:.1f}", f"≥ {threshold:.4g} × champion", reason=missing)
     passed = ours >= threshold * theirs
     reason = "" if passed else f"the champion has {theirs:.1f}"
     return Verdict(passed, f"{ours:.1f}", f"≥ {threshold * theirs:.1f}", reason=reason)

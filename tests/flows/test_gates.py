@@ -10,7 +10,7 @@ import pytest
 from registry_store import answers, get, version
 
 from flows import promotion
-from flows.evidence import Evidence, Verdict
+from flows.evidence import Answers, Evidence, Verdict, worst
 from flows.registration import register
 from flows.tracking import Store
 from flows.versions import CLASSIFIER, EVALUATION
@@ -107,6 +107,33 @@ def test_calibration_and_corruption_match_a_count_by_hand(store: Store) -> None:
     assert judged(store, "calibration", 1.0, odd, None).value == f"{by_hand:.4f}"
 
 
+def test_images_that_were_not_corrupted_do_not_count_as_wrong(store: Store) -> None:
+    """Of a large test split evaluate corrupts two thousand; the answer to the others is null."""
+    table = answers(0.9)
+    table["predicted_noise_1"] = [label if row < 100 else None for row, label in enumerate(table["label"])]
+    table["predicted_blur_1"] = ["cat" if row < 100 else None for row in range(len(table))]
+    some = int(version(store, Path("model"), "some corrupted", table).number)
+    assert judged(store, "corruption", 0.7, some, None).value == "0.7500"
+
+
+def test_a_class_that_no_test_image_shows_does_not_shift_the_others(store: Store) -> None:
+    """The columns of the probabilities are the classes of the classifier, not those that happen to occur."""
+    table = answers(0.9)
+    table["probabilities"] = [[0.0, *row] for row in table["probabilities"]]  # an "ant" that nobody ever saw or said
+    assert Answers(table).calibration_error == Answers(answers(0.9)).calibration_error
+    rare = int(version(store, Path("model"), "rare", table).number)
+    assert judged(store, "calibration", 1.0, rare, None).value == judged(store, "calibration", 1.0, 1, None).value
+
+
+def test_images_without_a_group_are_no_group() -> None:
+    table = answers(0.9)
+    table["group"] = ["left", "right", None, None] * 100
+    groups = Answers(table).groups
+    assert groups is not None
+    correct = np.array([group is not None for group in groups])
+    assert "group left" in worst(correct, groups, "group", 0.5).reason and worst(correct, groups, "group", 0.5).value == "1.0000"
+
+
 def test_a_rotated_embedding_is_not_compatible_with_the_old_index() -> None:
     from flows.gates.compatibility import nearest_accuracy
 
@@ -131,6 +158,25 @@ def test_new_queries_must_find_their_like_in_the_champions_index(store: Store, t
     assert turned.passed is False and turned.reason == "the champion's index must be rebuilt"
 
 
+def test_embeddings_without_predictions_are_a_verdict_and_no_crash(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "embeddings.parquet"
+    pd.DataFrame({"id": ["a", "b"], "embedding": [[1.0], [2.0]]}).to_parquet(file)
+    run = store.start("evaluate", None, {})
+    store.client.log_artifact(run, str(file), "reports/evaluate")
+    get(store, 2).tag({EVALUATION: run})
+    get(store, 1).tag({EVALUATION: run})
+    found = judged(store, "compatibility", 0.9, 2, 1)
+    assert found.passed is False and "no predictions" in found.reason
+
+
+def test_a_champion_without_a_rank_is_not_called_missing(store: Store) -> None:
+    chain = Evidence(get(store, 2), None, 1000).chain
+    made = next(step.run for step in chain.steps.values() if step.stage == "pretrain")
+    store.metrics(made, {"rankme": 12.0})
+    assert judged(store, "rank", 0.5, 2, None).reason == "there is no champion to compare with"
+    assert judged(store, "rank", 0.5, 2, 1).reason == "no pretrain run behind the champion logged a RankMe"
+
+
 def test_an_approval_holds_for_the_version_it_was_given_to(store: Store) -> None:
     get(store, 1).tag({promotion.APPROVED: "Ada"})
     assert judged(store, "approval", True, 1, None).passed is True
@@ -138,8 +184,6 @@ def test_an_approval_holds_for_the_version_it_was_given_to(store: Store) -> None
 
 
 def test_answers_are_compared_image_by_image_in_any_order() -> None:
-    from flows.evidence import Answers
-
     table = answers(0.7)
     shuffled = Answers(table.sample(frac=1, random_state=1).reset_index(drop=True))
     assert Answers(table).same_images(shuffled)
