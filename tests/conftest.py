@@ -25,7 +25,7 @@ LONGEST_FIRST = (
     "test_team.py",
     "test_servers.py",
     "test_guide.py",
-    "test_wrong_input.py",
+    "test_three_sources.py",
 )
 """Two workers take file after file: what takes minutes must not come last. The first makes the run the third compares with."""
 

@@ -12,6 +12,7 @@ from stages.core.audits import AuditSettings, Severity
 from stages.core.manifest import Manifest, Rows
 from stages.core.pixels import PixelStore
 from stages.core.random import numpy_generator
+from stages.core.thumbnails import thumbnails
 from stages.validate import embedding
 
 __all__ = ["Answer", "AuditSettings", "Pool", "Severity", "blocks"]
@@ -50,7 +51,7 @@ class Pool:
 
     def thumbnails(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Images ``(n, C, s, s)`` in 0..1, averaged down to at most 32 pixels a side."""
-        parts = [embedding.thumbnails(self.store.array(part)) for part in blocks(rows)]
+        parts = [thumbnails(self.store.array(part)) for part in blocks(rows)]
         return np.concatenate(parts) if parts else np.empty((0, *self.store.shape[1:]), np.float32)
 
     def shapes(self, rows: Rows) -> npt.NDArray[np.float32]:

@@ -12,9 +12,9 @@ import numpy.typing as npt
 
 from stages.core.manifest import Rows
 from stages.core.random import numpy_generator
+from stages.core.thumbnails import Array
 from stages.validate import embedding
 from stages.validate.audit import Pool, blocks
-from stages.validate.embedding import Array
 
 Values = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int64]

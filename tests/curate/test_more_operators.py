@@ -1,20 +1,16 @@
 """The operators of choice against naive loops, and on pools whose truth is known."""
 
-import re
-
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import ROOT, class_folders, params_with, run_stage
+from image_folders import class_folders, params_with, run_stage
 
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.manifest import Manifest
 from stages.core.random import numpy_generator
-from stages.core.registry import names
 from stages.curate.operators.contrastive_subset import most_similar, proportional
 from stages.curate.operators.prototypes import owners
 from stages.curate.operators.target_coreset import choose
@@ -100,22 +96,6 @@ def test_the_coreset_prefers_what_looks_like_the_target(mixed):
 def test_a_target_that_is_too_small_is_refused(mixed):
     with pytest.raises(ConfigError, match="too few to choose a pool by"):
         curate(steps=[{"target_coreset": {"min_target": 1000}}])
-
-
-def test_three_sources_through_the_guides_list_of_every_operator_and_every_image_is_explained(mixed):
-    blocks = re.findall(r"^```yaml\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE)
-    (example,) = (block for block in map(yaml.safe_load, blocks) if "curate" in block)
-    steps = example["curate"]["steps"]
-    assert len(params_with(**example).ingest.source) == 3
-    assert {step if isinstance(step, str) else next(iter(step)) for step in steps} == set(names("stages.curate.operators"))
-    frame = curate(**example["curate"] | {"encoder": "pixels", "budget": 300})
-    gone = frame[~frame["keep"]]
-    assert (frame["keep"] ^ frame["reason"].notna()).all()  # kept, or with a reason, and never both
-    assert set(gone["reason"].str.partition(":")[0]) >= {"outliers", "target_coreset"}
-    training = frame["keep"] & frame["split"].isin(["train", "none"])
-    assert training.sum() <= 300
-    table = pd.read_csv(paths.reports("curate") / "prototypes.csv")
-    assert table.filter(items=["crawl", "folder", "shapes"]).to_numpy().sum() >= training.sum()
 
 
 def test_the_contrastive_subset_meets_the_budget_and_keeps_labels(tmp_path, monkeypatch):

@@ -6,13 +6,13 @@ from image_folders import class_folders, params_with, run_stage
 from PIL import Image, ImageEnhance
 
 from stages.core import paths
+from stages.core.likeness import likeness
 from stages.core.manifest import Manifest
 from stages.core.pixels import PixelStore
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
 from stages.curate.operators import budget, near_duplicates, outliers, pseudo_classes
 from stages.curate.operators.contrastive_subset import most_similar
-from stages.curate.similar import similarity
 from stages.curate.state import Curation
 
 
@@ -114,7 +114,7 @@ def test_near_duplicates_against_all_pairs(tmp_path, monkeypatch):
     limit = near_duplicates.apply(state, near_duplicates.Settings())["similarity"]
     rows = np.arange(len(state.keep))
     one, two = (grid.ravel() for grid in np.meshgrid(rows, rows, indexing="ij"))
-    alike = (similarity(state.store, one, two) >= limit).reshape(len(rows), len(rows))
+    alike = (likeness(state.store, one, two) >= limit).reshape(len(rows), len(rows))
     gone = np.flatnonzero(~state.keep)
     assert 5 <= len(gone) <= 12
     for row in gone:  # each resembles one that stays, and says which

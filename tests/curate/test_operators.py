@@ -7,16 +7,15 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import DIGITS, IMAGES
+from image_folders import DIGITS
 
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
-from stages.curate.candidates import hash_pairs, neighbours
+from stages.curate.neighbours import neighbours
 from stages.curate.operators import balance
 from stages.curate.operators.balance import allocate, join, linked, share_out
 from stages.curate.operators.exact_duplicates import find_copies
 from stages.curate.operators.near_duplicates import distinct_pairs
-from stages.curate.similar import chance_limit, similarity
 
 clusters = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
 
@@ -161,46 +160,3 @@ def test_pairs_are_each_there_once(seed):
     for place, row in enumerate(rows.tolist()):
         expected |= {tuple(sorted((row, int(near[place, column])))) for column in range(3) if wanted[place, column]}
     assert [tuple(pair) for pair in distinct_pairs(rows, near, wanted, more).tolist()] == sorted(expected)
-
-
-def test_hash_pairs_against_all_pairs():
-    draw = numpy_generator(0, "hash")
-    base = draw.integers(0, 2**63, 40, dtype=np.uint64)
-    flipped = base ^ (np.uint64(1) << draw.integers(0, 16, 40, dtype=np.uint64))
-    hashes = np.concatenate([base, flipped])
-    everyone = {(a, b) for a in range(80) for b in range(a + 1, 80) if bin(int(hashes[a] ^ hashes[b])).count("1") <= 4}
-    assert {tuple(pair) for pair in hash_pairs(hashes).tolist()} == everyone
-
-
-class Store:
-    """The digits as a pixel store."""
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = torch.from_numpy(images)
-
-    def gather(self, rows):
-        return self.images[torch.from_numpy(np.asarray(rows))]
-
-
-def test_similarity_is_symmetric_blind_to_brightness_and_sees_another_digit():
-    images = np.stack([np.kron(image, np.ones((4, 4), np.uint8)) for image in IMAGES[:60]])[:, None]
-    darker = (images * 0.7 + 20).astype(np.uint8)
-    store = Store(np.concatenate([images, darker]))
-    rows = np.arange(60)
-    assert (similarity(store, rows, rows + 60) > 0.97).all()
-    forth, back = similarity(store, rows[:-1], rows[1:]), similarity(store, rows[1:], rows[:-1])
-    assert np.allclose(forth, back, atol=1e-5)
-    assert np.median(forth) < 0.7
-
-
-def test_the_chance_limit_rises_where_images_are_alike_by_nature():
-    draw = numpy_generator(0, "noise")
-    noise = draw.integers(0, 256, (400, 1, 16, 16)).astype(np.uint8)
-    digits = np.stack([np.kron(image, np.ones((2, 2), np.uint8)) for image in IMAGES[:400]])[:, None]
-    limits = []
-    for images in (noise, digits):
-        flat = torch.from_numpy(images.reshape(400, -1).astype(np.float32))
-        rows = np.arange(400)
-        near, _ = neighbours(lambda chosen, of=flat: of[torch.from_numpy(chosen)], rows, 10, seed=0)
-        limits.append(chance_limit(Store(images), near, rows, seed=0))
-    assert limits[0] < 0.8 < 0.95 < limits[1] < 1

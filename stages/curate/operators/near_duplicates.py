@@ -13,14 +13,19 @@ from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from stages.core.hashes import hash_pairs
+from stages.core.likeness import chance_likeness, likeness
 from stages.core.manifest import Rows
 from stages.core.params import Section
-from stages.curate.candidates import hash_pairs, neighbours
-from stages.curate.similar import NEIGHBOURS, chance_limit, similarity
+from stages.core.random import numpy_generator
+from stages.curate.neighbours import neighbours
 from stages.curate.state import Curation
 
 WORTH_COMPARING = 0.88
 """Correlation of features below which two images are not the same picture."""
+NEIGHBOURS, SAMPLE = 10, 200
+WINDOW = 4
+"""Places in sorted order that are looked at for close hashes: pairs for a million rows fit into memory."""
 
 
 class Settings(Section):
@@ -35,15 +40,27 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     if len(rows) < 3:
         return {"dropped": 0, "similarity": settings.similarity}
     near, correlation = neighbours(curation.colours, rows, min(NEIGHBOURS, len(rows) - 1), curation.seed)
-    limit = max(settings.similarity, chance_limit(curation.store, near, rows, curation.seed))
+    limit = max(settings.similarity, chance_limit(curation, near, rows))
     hashes = np.array([int(text, 16) for text in curation.manifest.frame["phash"].iloc[rows]], np.uint64)
-    pairs = distinct_pairs(rows, near, correlation > WORTH_COMPARING, rows[hash_pairs(hashes)])
+    pairs = distinct_pairs(rows, near, correlation > WORTH_COMPARING, rows[hash_pairs(hashes, WINDOW)])
     pairs = pairs[curation.training[pairs].any(axis=1)]  # both held out: neither may go
-    same = similarity(curation.store, pairs[:, 0], pairs[:, 1]) >= limit
+    same = likeness(curation.store, pairs[:, 0], pairs[:, 1]) >= limit
     lost, kept, alike = thin(curation, pairs[same], limit)
     names = curation.uris(kept)
     curation.drop(lost, [f"near_duplicates: {score:.3f} like {name}" for score, name in zip(alike, names, strict=True)])
     return {"dropped": len(lost), "candidates": len(pairs), "similarity": limit}
+
+
+def chance_limit(curation: Curation, near: np.ndarray, rows: Rows) -> float:
+    """The likeness no pair of the ``rows (n,)`` should reach by chance, from a sample of them and their neighbours ``(n, k)``.
+
+    Rows with fewer (-1) are left out, and where all have fewer the answer is 0.
+    """
+    whole = np.flatnonzero((near >= 0).all(axis=1))
+    if not len(whole):
+        return 0.0
+    chosen = np.sort(numpy_generator(curation.seed, "chance").permutation(whole)[:SAMPLE])
+    return chance_likeness(curation.store, rows[chosen], near[chosen].astype(np.int64), len(rows))
 
 
 def distinct_pairs(rows: Rows, near: np.ndarray, wanted: np.ndarray, more: np.ndarray) -> np.ndarray:
@@ -74,7 +91,7 @@ def thin(curation: Curation, pairs: np.ndarray, limit: float) -> tuple[Rows, Row
     for block in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
         stay = members[block[:1]]
         for row in members[block[1:]]:
-            scores = similarity(curation.store, np.full(len(stay), row), stay)
+            scores = likeness(curation.store, np.full(len(stay), row), stay)
             best = int(scores.argmax())
             if scores[best] >= limit and curation.training[row]:
                 lost.append(row)

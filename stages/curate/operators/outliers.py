@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from stages.core.params import Positive, Section, Share
-from stages.curate.candidates import neighbours
+from stages.curate.neighbours import neighbours
 from stages.curate.state import Curation
 
 

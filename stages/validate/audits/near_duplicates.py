@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from stages.core.hashes import hash_pairs
+from stages.core.likeness import chance_likeness, likeness
 from stages.core.manifest import Rows
 from stages.core.params import Positive, Share
 from stages.core.random import numpy_generator
-from stages.validate import embedding
+from stages.core.thumbnails import averaged
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity, blocks
-from stages.validate.likeness import Pairs, chance_limit, hash_pairs, likeness
-from stages.validate.neighbours import Array, nearest
+from stages.validate.neighbours import Array, Index, nearest
 
 HELD_OUT = {"val": 1, "test": 2}
 COARSE = 8
@@ -19,6 +20,10 @@ ALIKE = 0.9
 """Correlation of the colours at 8 x 8 below which two pictures are not worth a closer look."""
 SAMPLE = 200
 NEIGHBOURS = 10
+WINDOW = 8
+"""Places in sorted order that are looked at for close hashes."""
+SURE = 20
+"""In one data set of so many two different images may pass for one."""
 
 
 class Settings(AuditSettings):
@@ -41,7 +46,7 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
         return [Answer(expected, True, "no image is held out")]
     pairs = np.concatenate([_by_hash(pool), _by_colour(pool, held, settings)])
     pairs = np.unique(np.sort(pairs[split[pairs[:, 0]] != split[pairs[:, 1]]], axis=1), axis=0)
-    scores = likeness(pool, pairs[:, 0], pairs[:, 1])
+    scores = likeness(pool.store, pairs[:, 0], pairs[:, 1])
     limit = max(settings.similarity, _limit(pool)) if (scores >= settings.similarity).any() else settings.similarity
     order = np.argsort(-scores, kind="stable")
     order = order[scores[order] >= limit]
@@ -55,13 +60,13 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     return [Answer(expected, not len(pairs), found, rows, tuple(details[row] for row in rows.tolist()))]
 
 
-def _by_hash(pool: Pool) -> Pairs:
+def _by_hash(pool: Pool) -> Index:
     hashes = np.array([int(text, 16) for text in pool.manifest.frame["phash"].iloc[pool.distinct]], np.uint64)
-    pairs: Pairs = pool.distinct[hash_pairs(hashes)]
+    pairs: Index = pool.distinct[hash_pairs(hashes, WINDOW)]
     return pairs
 
 
-def _by_colour(pool: Pool, held: Rows, settings: Settings) -> Pairs:
+def _by_colour(pool: Pool, held: Rows, settings: Settings) -> Index:
     queries = pool.draw(held, settings.max_queries, "near queries")
     bank = pool.draw(pool.distinct, settings.max_bank, "near bank")
     bank = np.union1d(bank, queries)
@@ -69,13 +74,13 @@ def _by_colour(pool: Pool, held: Rows, settings: Settings) -> Pairs:
     index, distance = nearest(one, two, NEAREST + 1)
     pairs = np.stack([np.repeat(queries, index.shape[1]), bank[index.ravel()]], axis=1)
     alike = 1 - distance.ravel() ** 2 / 2 >= ALIKE
-    found: Pairs = pairs[alike & (pairs[:, 0] != pairs[:, 1])]
+    found: Index = pairs[alike & (pairs[:, 0] != pairs[:, 1])]
     return found
 
 
 def _coarse(pool: Pool, rows: Rows) -> Array:
     """Colours at 8 x 8 as unit vectors around their mean."""
-    parts = [embedding.averaged(pool.thumbnails(part), COARSE).reshape(len(part), -1) for part in blocks(rows)]
+    parts = [averaged(pool.thumbnails(part), COARSE).reshape(len(part), -1) for part in blocks(rows)]
     values = np.concatenate(parts)
     values = values - values.mean(axis=1, keepdims=True)
     unit: Array = values / (np.linalg.norm(values, axis=1, keepdims=True) + 1e-6)
@@ -91,12 +96,10 @@ def _limit(pool: Pool) -> float:
         return 0.0
     index, _ = nearest(_coarse(pool, rows), _coarse(pool, bank), NEIGHBOURS + 1)
     others = np.array([[near for near in bank[line] if near != row][:NEIGHBOURS] for row, line in zip(rows, index, strict=True)])
-    alike = likeness(pool, np.repeat(rows, others.shape[1]), others.ravel()).reshape(others.shape)
-    near = chance_limit(np.sqrt(np.maximum(2 - 2 * alike, 0)).astype(np.float32), len(pool.distinct))
-    return 1 - near**2 / 2
+    return chance_likeness(pool.store, rows, others, len(pool.distinct), SURE)
 
 
-def _details(pool: Pool, pairs: Pairs, scores: Array) -> dict[int, str]:
+def _details(pool: Pool, pairs: Index, scores: Array) -> dict[int, str]:
     split = pool.manifest.frame["split"]
     out: dict[int, str] = {}
     for (one, two), score in zip(pairs.tolist(), scores.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""Which pairs of images are worth comparing: neighbours in feature space and in perceptual hash, without comparing all pairs."""
+"""Nearest neighbours in feature space, without comparing all pairs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ PER_LIST = 1000
 POINTS_PER_LIST = 48
 """Lists need not be the best there are, and a million rows would have a quarter of them in memory."""
 LISTS = 3
-_BAND_BITS = 16
-_WINDOW = 4
-_HASH_BITS = 4
 
 
 def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -66,20 +63,3 @@ def _merge(values: Tensor, members: np.ndarray, best: np.ndarray, found: np.ndar
         order = np.argsort(-scores, axis=1, kind="stable")[:, : best.shape[1]]
         best[mine] = np.take_along_axis(scores, order, axis=1)
         found[mine] = np.where(best[mine] > -1, np.take_along_axis(places, order, axis=1), -1)
-
-
-def hash_pairs(hashes: np.ndarray) -> np.ndarray:
-    """Positions ``(m, 2)`` of pairs whose 64-bit hashes differ in at most 4 bits and agree in one quarter.
-
-    Within each quarter only close places in sorted order are compared, so that flat images do not make it quadratic.
-    """
-    pairs = [np.empty((0, 2), np.int64)]
-    for band in range(64 // _BAND_BITS):
-        turned = np.bitwise_or(hashes << np.uint64(band * _BAND_BITS), hashes >> np.uint64((64 - band * _BAND_BITS) % 64))
-        order = np.argsort(turned, kind="stable")
-        quarter = turned[order] >> np.uint64(64 - _BAND_BITS)
-        for step in range(1, _WINDOW + 1):
-            near = quarter[step:] == quarter[:-step]
-            near &= np.bitwise_count(hashes[order[step:]] ^ hashes[order[:-step]]) <= _HASH_BITS
-            pairs.append(np.stack([order[:-step][near], order[step:][near]], axis=1))
-    return np.unique(np.sort(np.concatenate(pairs), axis=1), axis=0)
