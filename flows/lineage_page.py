@@ -44,22 +44,23 @@ def graph(chain: Chain, checks: Sequence[Check] = ()) -> dict[str, list[dict[str
     for run, depth in sorted(depth_of.items(), key=lambda item: (item[1], chain.steps[item[0]].stage)):
         rows.setdefault(depth, []).append(run)
     deepest = max(rows, default=0)
-    nodes = [_version(chain)]
+    nodes = [_version(chain, checks)]
     edges = []
     for depth, runs in rows.items():
         for column, run in enumerate(runs):
             step = chain.steps[run]
             place = {"x": column - (len(runs) - 1) / 2, "y": deepest - depth + 1}
-            nodes.append({**_node(step, "model" if _makes_model(step) else "data"), **place, "bad": _differs(step, checks)})
+            nodes.append({**_node(step, "model" if _makes_model(step) else "data"), **place, "bad": _differs(f"{step.stage}:", checks)})
             for made_by, label in _artifacts(step, chain):
                 edges.append({"from": made_by, "to": run, "label": label})
     if chain.version.stage_run in chain.steps:
         edges.append({"from": chain.version.stage_run, "to": VERSION, "label": f"weights {chain.version.digest}"})
     if chain.evaluation:
-        nodes.append({**_node(chain.evaluation, "check"), "x": -1, "y": 0, "bad": _differs(chain.evaluation, checks)})
+        bad = _differs(f"{chain.evaluation.stage}:", checks)
+        nodes.append({**_node(chain.evaluation, "check"), "x": -1, "y": 0, "bad": bad})
         edges.append({"from": chain.evaluation.run, "to": VERSION, "label": "evaluated by"})
     if chain.source:
-        nodes.append(_sources(chain, deepest + 2))
+        nodes.append(_sources(chain, deepest + 2, checks))
         edges += [{"from": IMAGES, "to": step.run, "label": SOURCES} for step in chain.steps.values() if SOURCES in step.inputs]
     return {"nodes": nodes, "edges": edges}
 
@@ -98,19 +99,19 @@ def _node(step: Step, kind: str) -> dict[str, Any]:
     return {"id": step.run, "kind": kind, "title": step.stage, "note": note, "facts": _shown(sections)}
 
 
-def _version(chain: Chain) -> dict[str, Any]:
+def _version(chain: Chain, checks: Sequence[Check]) -> dict[str, Any]:
     version = chain.version
     title = f"{version.name.removeprefix('rootstock-')} {version.number}"
     about = {"model": version.name, "version": version.number, "aliases": ", ".join(version.aliases), "digest": version.digest}
     sections = [("Version", about), ("Tags", dict(sorted(version.tags.items())))]
     note = ", ".join(version.aliases) or version.digest[:HASH]
-    bad = bool(chain.holes)
+    bad = bool(chain.holes) or _differs(f"{version.name} ", checks) or _differs("evaluation", checks)
     return {"id": VERSION, "kind": VERSION, "title": title, "note": note, "facts": _shown(sections), "x": 0, "y": 0, "bad": bad}
 
 
-def _sources(chain: Chain, row: float) -> dict[str, Any]:
+def _sources(chain: Chain, row: float, checks: Sequence[Check]) -> dict[str, Any]:
     facts = _shown([("Fingerprint", {"path": SOURCES, "hash": chain.source})])
-    place = {"x": 0, "y": row, "bad": False}
+    place = {"x": 0, "y": row, "bad": _differs(IMAGES, checks)}
     return {"id": IMAGES, "kind": "data", "title": IMAGES, "note": chain.source[:HASH], "facts": facts, **place}
 
 
@@ -122,5 +123,5 @@ def _makes_model(step: Step) -> bool:
     return any(path.startswith("models/") and digest.endswith(".dir") for path, digest in step.outputs.items())
 
 
-def _differs(step: Step, checks: Sequence[Check]) -> bool:
-    return any(check.state == "differs" and check.what.startswith(f"{step.stage}:") for check in checks)
+def _differs(what: str, checks: Sequence[Check]) -> bool:
+    return any(check.state == "differs" and check.what.startswith(what) for check in checks)

@@ -7,12 +7,12 @@ import importlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flows import announcements, cards, dvc, lineage, versions
-from flows.dvc import LockEntry, Plan
+from flows.dvc import LockEntry
 from flows.encoder_aliases import register_encoders
 from flows.environment import git
 from flows.evidence import APPROVED, Evidence, Verdict
@@ -27,6 +27,7 @@ from stages.core.params import Promote
 
 GATES = "flows.gates"
 GATE_TABLE = "rootstock.gates"
+ROLLED_BACK, ROLLED_BACK_WHY = "rootstock.rolled_back_at", "rootstock.rolled_back_why"
 Say = Callable[[str], None]
 
 
@@ -60,11 +61,6 @@ class Promotion:
         return [{"gate": name, "verdict": word(found), **_text(found)} for name, found in self.verdicts.items()]
 
 
-def has_classifier(plan: Plan) -> bool:
-    """Whether the graph makes what is promoted."""
-    return any(str(paths.FINETUNED) in node.outputs for node in plan.nodes.values())
-
-
 def check_gates(settings: Promote) -> None:
     """Refuse a gate that does not exist."""
     for name in settings.gates:
@@ -82,8 +78,11 @@ def promote(
 ) -> Promotion:
     """Register the classifier of the workspace if it is new, and make it champion if every gate agrees.
 
+    One that was rolled back stays where it is: a nightly run on unchanged data makes it again, and its gates would agree again.
+
     Args:
         made_by: output path → the MLflow run that made it.
+        why: the reason, kept with the version; it takes one to bring back what was rolled back.
 
     Raises:
         ConfigError: there is no classifier in ``dvc.lock``.
@@ -94,13 +93,18 @@ def promote(
         announcements.deliver()
         register_encoders(store, made_by, say)
     candidate = _candidate(store, made_by, dry_run)
-    if approved_by:  # where nothing is registered yet, the approval holds for this question only
+    if approved_by and dry_run:  # the approval holds for this question only
+        candidate.tags[APPROVED] = approved_by
+    elif approved_by:
         candidate.tag({APPROVED: approved_by, "rootstock.approved_at": _now()})
     champion = versions.by_alias(store, CHAMPION)
     if champion is not None and champion.number == candidate.number:
         if not dry_run:
             _no_longer_candidate(candidate)
         return Promotion(candidate, champion, {}, False, f"{candidate.title} is champion already")
+    if candidate.tags.get(ROLLED_BACK) and not why:
+        told = f"{candidate.title} was rolled back ({candidate.tags.get(ROLLED_BACK_WHY)})"
+        return Promotion(candidate, champion, {}, False, f"{told}: rootstock promote --why TEXT brings it back")
     if not dry_run:
         store.client.set_registered_model_alias(CLASSIFIER, CANDIDATE, candidate.number)
     verdicts = judge(Evidence(candidate, champion, settings.resamples), settings)
@@ -134,7 +138,7 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
     if target.number == champion.number:
         raise ConfigError(f"version {target.number} is champion already: name another with --to")
     move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
-    champion.tag({"rootstock.rolled_back_why": why, "rootstock.rolled_back_at": _now()})
+    champion.tag({ROLLED_BACK_WHY: why, ROLLED_BACK: _now()})
     return versions.get(store, CLASSIFIER, target.number), champion
 
 
@@ -169,7 +173,9 @@ def _candidate(store: Store, made_by: Mapping[str, str], dry_run: bool) -> Versi
     marks = {versions.DIGEST: digest, versions.STAGE_RUN: run, **tags}
     unregistered = versions.Unregistered(store, CLASSIFIER, "", marks, ())
     if dry_run:
-        return versions.find(store, digest) or unregistered
+        known = versions.find(store, digest)
+        newest = {EVALUATION: evaluation} if evaluation else {}
+        return replace(known, tags={**known.tags, **newest}) if known else unregistered
     facts = cards.facts(maker.stage, run, digest, data, tags["git.commit"])
     papers = cards.documents(CLASSIFIER, paths.FINETUNED, facts, cards.classifier_results(), lineage.trace(unregistered))
     version = register(store, CLASSIFIER, paths.FINETUNED, digest, run, tags, papers)
@@ -204,6 +210,8 @@ def move(target: Version, champion: Version | None, tags: Mapping[str, str], kin
             "rootstock.promoted_by": _who(),
             "rootstock.replaced": champion.number if champion else "",
         }
+        if target.tags.get(ROLLED_BACK):
+            who[ROLLED_BACK] = ""
         target.tag({**who, **tags})
         if champion is not None:
             store.client.set_registered_model_alias(CLASSIFIER, PREVIOUS, champion.number)

@@ -106,10 +106,6 @@ class Unregistered(Version):
         """The directory with the weights."""
         return self.directory
 
-    def tag(self, tags: Mapping[str, str]) -> None:
-        """Known to this object alone."""
-        self.tags.update(tags)
-
 
 def aliases(store: Store, name: str = CLASSIFIER) -> dict[str, str]:
     """Alias → version number; empty where nothing is registered."""

@@ -91,6 +91,21 @@ def test_a_click_opens_a_run_and_a_fold_hides_what_it_alone_was_made_from(regist
     assert [node["title"] for node in data["nodes"] if node["bad"]] == ["curate"]
 
 
+@pytest.mark.parametrize(
+    ("what", "titles"),
+    [
+        ("rootstock-classifier version 1", ["classifier 1"]),
+        ("evaluation", ["classifier 1"]),
+        ("source images", ["source images"]),
+        ("curate: data/curated/manifest.parquet", ["curate"]),
+    ],
+)
+def test_what_a_check_found_wrong_is_coloured_wherever_it_lies(looked_at: Store, what: str, titles: list[str]) -> None:
+    chain = lineage.trace(versions.resolve(looked_at, "rootstock-classifier@1"))
+    drawn = lineage_page.graph(chain, [Check(what, "differs", "hashes to something else"), Check("distill: x", "ok")])
+    assert [node["title"] for node in drawn["nodes"] if node["bad"]] == titles
+
+
 def test_what_a_page_shows_cannot_become_part_of_it(registered: Any, tmp_path: Path) -> None:
     with Inside(registered.root):
         chain = lineage.trace(versions.resolve(Store.open(), "rootstock-classifier@champion"))

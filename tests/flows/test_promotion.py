@@ -5,18 +5,19 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from registry_store import crown, get
+from registry_store import answers, crown, get
 
 from flows import promotion, versions
 from flows.evidence import Evidence
 from flows.registration import register
 from flows.tracking import Store
-from flows.versions import CHAMPION, CLASSIFIER, PREVIOUS
+from flows.versions import CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS
 from stages.core.errors import ConfigError, Refused
 from stages.core.params import Promote
 
@@ -132,3 +133,44 @@ def test_what_the_gates_said_stands_beside_the_version_in_its_run_and_in_the_rep
     assert set(kept) == set(SETTINGS.gates) and kept["champion"]["passed"] is (word == "pass")
     assert json.loads(get(store, number).tags[promotion.GATE_TABLE])["champion"]["verdict"] == word
     assert get(store, number).artifact.joinpath("weights.safetensors").is_file(), "the model itself stays"
+
+
+def workspace(store: Store, number: int, evaluated: float | None = None) -> dict[str, str]:
+    """Lay a version's model out as finetune's output, with ``dvc.lock``, and say which runs made what, ``evaluated`` anew."""
+    made = get(store, number)
+    shutil.copytree(made.artifact, "models/finetuned")
+    locked = {"cmd": "true", "outs": [{"path": "models/finetuned", "md5": made.digest}]}
+    Path("dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": {"finetune": locked}}))
+    run = made.tags[EVALUATION]
+    if evaluated is not None:
+        run = store.start("evaluate", None, {})
+        answers(evaluated).to_parquet("predictions.parquet")
+        store.client.log_artifact(run, "predictions.parquet", "reports/evaluate")
+    return {"models/finetuned": made.stage_run, "reports/evaluate": run}
+
+
+def test_what_was_rolled_back_comes_back_only_when_somebody_says_why(store: Store) -> None:
+    """A nightly run on unchanged data finds the same model again, and its gates say what they said before."""
+    crown(store, 1)
+    crown(store, 2)
+    promotion.rollback(store, "it mistakes cats")
+    made_by = workspace(store, 2)
+    for dry_run in (True, False):
+        nightly = promotion.promote(store, SETTINGS, print, made_by, dry_run=dry_run)
+        assert not nightly.moved and not nightly.refused and "was rolled back (it mistakes cats)" in nightly.verdict
+        assert versions.aliases(store) == {CHAMPION: "1", PREVIOUS: "2"}
+    meant = promotion.promote(store, SETTINGS, print, made_by, why="it was the camera")
+    assert meant.moved and versions.aliases(store)[CHAMPION] == "2"
+    crown(store, 3)
+    assert promotion.promote(store, SETTINGS, print, made_by).moved, "the rollback is over"
+
+
+def test_a_dry_run_looks_at_what_a_real_one_would_and_writes_nothing(store: Store) -> None:
+    """The registered weights were evaluated anew: the gates ask the new answers, and an approval holds for this question only."""
+    made_by, before = workspace(store, 2, evaluated=0.3), get(store, 2).tags
+    gates = Promote(resamples=1000, gates={"accuracy": 0.5, "approval": True})
+    dry = promotion.promote(store, gates, print, made_by, dry_run=True, approved_by="Ada")
+    assert {name: found.value for name, found in dry.verdicts.items()} == {"accuracy": "0.3000", "approval": "Ada"}
+    assert get(store, 2).tags == before
+    real = promotion.promote(store, gates, print, made_by)
+    assert {name: found.value for name, found in real.verdicts.items()} == {"accuracy": "0.3000", "approval": "nobody yet"}
