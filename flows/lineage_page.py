@@ -50,7 +50,9 @@ def graph(chain: Chain, checks: Sequence[Check] = ()) -> dict[str, list[dict[str
         for column, run in enumerate(runs):
             step = chain.steps[run]
             place = {"x": column - (len(runs) - 1) / 2, "y": deepest - depth + 1}
-            nodes.append({**_node(step, "model" if _makes_model(step) else "data"), **place, "bad": _differs(f"{step.stage}:", checks)})
+            nodes.append(
+                {**_node(step, "model" if _makes_model(step) else "data"), **place, "bad": _differs(f"{step.stage}:", checks)}
+            )
             for made_by, label in _artifacts(step, chain):
                 edges.append({"from": made_by, "to": run, "label": label})
     if chain.version.stage_run in chain.steps:
