@@ -85,8 +85,7 @@ def content_hashes(listing: Listing, cache: Path = paths.CACHE) -> npt.NDArray[n
 
     Hashes are remembered by path, size, times and inode, so that only new and changed files are read again.
     """
-    file = cache / f"hashes-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}.npz"
-    hashes, known = _remembered(file, listing)
+    hashes, known = _remembered(_cache_file(listing, cache), listing)
     todo = np.flatnonzero(~known)
     if not len(todo):
         return hashes
@@ -96,17 +95,40 @@ def content_hashes(listing: Listing, cache: Path = paths.CACHE) -> npt.NDArray[n
         for rows, found in zip(batches, _in_turn(listing, batches), strict=True):
             hashes[rows] = found
             bar.advance(len(rows))
-    stats = listing.stats.copy()
-    stats[stats[:, 1:3].max(axis=1) > began - SETTLED, 1] = -1  # too fresh: a later write could leave the same time stamp
-    names = b"\0".join(raw_names(listing.files))
-    with atomic_file(file) as temporary, temporary.open("wb") as out:
-        np.savez(out, names=np.frombuffer(names, np.uint8), stats=stats, hashes=hashes)
+    _remember(_cache_file(listing, cache), listing, hashes, began)
     return hashes
+
+
+def never_hashed(listing: Listing, cache: Path = paths.CACHE) -> bool:
+    """Whether no content of this folder is remembered, so that :func:`content_hashes` would read all of it."""
+    return not _cache_file(listing, cache).is_file()
+
+
+def learn_hashes(listing: Listing, hashes: npt.NDArray[np.uint8], began: int, cache: Path = paths.CACHE) -> None:
+    """Remember the sha256 ``(N, 32)`` of contents that were read for another purpose, from ``began`` (``time.time_ns``) on.
+
+    Rows of zeros are files that purpose could do nothing with: they are read now, and filled in.
+    """
+    rows = np.flatnonzero(~hashes.any(axis=1))
+    hashes[rows] = _hash_files(listing, rows)
+    _remember(_cache_file(listing, cache), listing, hashes, began)
 
 
 def raw_names(names: Iterable[str]) -> Iterator[bytes]:
     """``os.fsencode`` of many names."""
     return (name.encode(_ENCODING, _ERRORS) for name in names)
+
+
+def _cache_file(listing: Listing, cache: Path) -> Path:
+    return cache / f"hashes-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}.npz"
+
+
+def _remember(file: Path, listing: Listing, hashes: npt.NDArray[np.uint8], began: int) -> None:
+    stats = listing.stats.copy()
+    stats[stats[:, 1:3].max(axis=1) > began - SETTLED, 1] = -1  # too fresh: a later write could leave the same time stamp
+    names = b"\0".join(raw_names(listing.files))
+    with atomic_file(file) as temporary, temporary.open("wb") as out:
+        np.savez(out, names=np.frombuffer(names, np.uint8), stats=stats, hashes=hashes)
 
 
 def _remembered(file: Path, listing: Listing) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stages.core import paths
 from stages.core.downloads import check_download, parse_download
 from stages.core.errors import ConfigError
-from stages.core.folders import Listing, content_hashes, has_image, walk
+from stages.core.folders import Listing, content_hashes, has_image, learn_hashes, walk
 from stages.core.images import EXTENSIONS
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
@@ -64,6 +64,15 @@ class Source:
     def contents(self) -> npt.NDArray[np.uint8]:
         """sha256 of the bytes of each of them ``(N, 32)``, looked up once."""
         return content_hashes(self.listing)
+
+    def postpone(self) -> None:
+        """Read nothing for now: who decodes the images will tell their contents (:meth:`learn`); until then they are zeros."""
+        self.__dict__["contents"] = np.zeros((len(self.listing.files), 32), np.uint8)
+
+    def learn(self, contents: npt.NDArray[np.uint8], began: int) -> None:
+        """Contents ``(N, 32)`` that were read for another purpose, from ``began`` (``time.time_ns``) on; zeros: not read."""
+        learn_hashes(self.listing, contents, began)
+        self.__dict__["contents"] = contents
 
     def forgetful(self) -> Source:
         """The same without what it has looked up: a million names are a tenth of all memory."""

@@ -6,13 +6,13 @@ from stages.core import paths
 from stages.core.io import write_metrics
 from stages.core.manifest import Manifest
 from stages.core.params import Params
-from stages.core.sources import sources, write_fingerprint
+from stages.core.sources import check_source, sources, write_fingerprint
 from stages.core.stage import stage
 from stages.core.tracking import Tracker
-from stages.ingest.collect import complete_manifest, decode_images, list_sources, many_new
+from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
 from stages.ingest.resolve import resolve_store
 from stages.ingest.summary import count, write_reports
-from stages.ingest.workers import prepare
+from stages.ingest.workers import prepare, processors
 
 
 @stage("ingest")
@@ -22,9 +22,10 @@ def main(params: Params, track: Tracker) -> None:
     Unreadable images become quarantined rows with their reason. Splits are drawn per label and per distinct image.
     """
     found = sources(params.ingest)
-    if many_new(found):
+    check_source(params.ingest)
+    unread = unread_folders(found)
+    if unread and processors() > 1:
         prepare()
-    write_fingerprint(params, found)
     listed = list_sources(found, params)
     store = resolve_store(params.ingest, listed)
     print(
@@ -32,7 +33,8 @@ def main(params: Params, track: Tracker) -> None:
     )
     track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
 
-    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS)
+    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS, unread=unread)
+    write_fingerprint(params, found)
     listed = [(source.forgetful(), entries.decoded()) for source, entries in listed]
     manifest = Manifest(complete_manifest(listed, facts, params))
     manifest.write(paths.POOL_MANIFEST)

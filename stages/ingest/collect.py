@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.core import paths
+from stages.core.folders import never_hashed
 from stages.core.jpegs import JpegStore, JpegWriter
 from stages.core.params import Params
 from stages.core.pixels import PixelWriter, Place
@@ -36,10 +38,15 @@ Rows = npt.NDArray[np.int64]
 Listed = list[tuple[Source, Entries]]
 
 
-def many_new(found: list[Source], cache: Path = paths.CACHE) -> bool:
-    """Whether workers are sure to be needed: a first ingest of many files. Of archives and the like nobody knows yet."""
-    files = sum(len(source.listing.files) for source in found if source.kind == "folder" and source.path.is_dir())
-    return files >= 2 * WORTH_A_WORKER and processors() > 1 and not any(cache.glob("decoded-*"))
+def unread_folders(found: list[Source], cache: Path = paths.CACHE) -> list[Source]:
+    """Large folders whose files nobody has read yet. Decoding reads them all, so it is left to that to hash them, too."""
+    if any(cache.glob("decoded-*")):
+        return []
+    folders = [source for source in found if source.kind == "folder" and len(source.listing.files) >= 2 * WORTH_A_WORKER]
+    unread = [source for source in folders if never_hashed(source.listing, cache)]
+    for source in unread:
+        source.postpone()
+    return unread
 
 
 def list_sources(found: list[Source], params: Params) -> Listed:
@@ -47,13 +54,23 @@ def list_sources(found: list[Source], params: Params) -> Listed:
     return [(source, load("stages.ingest.readers", source.kind).entries(source, params.ingest)) for source in found]
 
 
-def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path, cache: Path = paths.CACHE) -> pd.DataFrame:
+def decode_images(
+    listed: Listed,
+    store: Store,
+    max_pixels: int,
+    directory: Path,
+    cache: Path = paths.CACHE,
+    unread: Sequence[Source] = (),
+) -> pd.DataFrame:
     """Decode every image into the store at ``directory``; one row of facts per image, in the same order.
 
     Files whose bytes the last ingest decoded are taken from there. What is remembered of a file are the bytes that were
-    decoded, not those it had when it was listed: a file that could not be read just then gets another chance.
+    decoded, not those it had when it was listed: a file that could not be read just then gets another chance. Sources that
+    are ``unread`` are told the contents of their files.
     """
+    began = time.time_ns()
     contents = np.concatenate([_contents(entries) for _, entries in listed])
+    remembered = contents.any(axis=1) | np.concatenate([np.full(len(entries), source in unread) for source, entries in listed])
     kept = cache_directory(cache, store.size, store.channels, max_pixels, store.kind)
     decoded = recall(kept)
     known = decoded.find(contents) if decoded else np.full(len(contents), -1, np.int64)
@@ -73,12 +90,17 @@ def decode_images(listed: Listed, store: Store, max_pixels: int, directory: Path
             for part in done:
                 _append(writer, part, known, decoded)
                 facts.set(part.rows, part.facts)
-                contents[part.rows] = part.facts.contents * contents[part.rows].any(axis=1, keepdims=True)
+                contents[part.rows] = part.facts.contents * remembered[part.rows, None]
                 bar.advance(len(part.rows))
             _append_known(writer, len(known), known, decoded)
     frame = facts.frame()
     if contents.any() and not same:
         keep(kept, directory, frame, contents)
+    first = 0
+    for source, entries in listed:
+        if source in unread:
+            source.learn(contents[first : first + len(entries)].copy(), began)
+        first += len(entries)
     return frame
 
 

@@ -36,11 +36,11 @@ def ordered_map(
     if workers <= 1:
         yield from map(function, tasks)
         return
-    pool = _pool(workers)
+    pool = Pool(workers)
     waiting: deque[tuple[T, Future[R]]] = deque()
     try:
         for task in tasks:
-            waiting.append((task, _submit(pool, function, task)))
+            waiting.append((task, pool.submit(function, task)))
             if len(waiting) <= 2 * workers:
                 continue
             result, pool = _next(waiting, pool, workers, function, rescue)
@@ -49,38 +49,53 @@ def ordered_map(
             result, pool = _next(waiting, pool, workers, function, rescue)
             yield result
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.end()
 
 
 def _next(
     waiting: deque[tuple[T, Future[R]]],
-    pool: ProcessPoolExecutor,
+    pool: Pool,
     workers: int,
     function: Callable[[T], R],
     rescue: Callable[[T, Callable[[T], R]], R],
-) -> tuple[R, ProcessPoolExecutor]:
+) -> tuple[R, Pool]:
     task, future = waiting.popleft()
     try:
         return future.result(), pool
     except BrokenProcessPool:
-        pool.shutdown(cancel_futures=True)
-    pool = _pool(workers)
+        pool.end()
+    pool = Pool(workers)
     later = [other for other, _ in waiting]
     waiting.clear()
     result = rescue(task, lambda part: _alone(function, part))
-    waiting.extend((other, _submit(pool, function, other)) for other in later)
+    waiting.extend((other, pool.submit(function, other)) for other in later)
     return result, pool
 
 
-def _submit(pool: ProcessPoolExecutor, function: Callable[[T], R], task: T) -> Future[R]:
-    """The future of a task. A pool may already know that a worker died and refuse: then the future says so, as ever."""
-    try:
-        with _no_main():
-            return pool.submit(function, task)
-    except BrokenProcessPool as error:
-        future: Future[R] = Future()
-        future.set_exception(error)
-        return future
+class Pool:
+    """Processes that decode. Each holds the end of a pipe and ends when the other end is closed: an executor that lost a worker
+    while it started another waits for that other for ever."""
+
+    def __init__(self, workers: int) -> None:
+        context = _context()
+        self._theirs, self._ours = context.Pipe(duplex=False)
+        self._executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker, initargs=(self._theirs,))
+
+    def submit(self, function: Callable[[T], R], task: T) -> Future[R]:
+        """The future of a task. A pool may already know that a worker died and refuse: then the future says so, as ever."""
+        try:
+            with _no_main():
+                return self._executor.submit(function, task)
+        except BrokenProcessPool as error:
+            future: Future[R] = Future()
+            future.set_exception(error)
+            return future
+
+    def end(self) -> None:
+        """Drop what is not done and end all processes."""
+        self._ours.close()
+        self._executor.shutdown(cancel_futures=True)
+        self._theirs.close()
 
 
 @contextmanager
@@ -95,12 +110,11 @@ def _no_main() -> Iterator[None]:
 
 
 def _alone(function: Callable[[T], R], task: T) -> R:
-    with _pool(1) as pool:
-        return _submit(pool, function, task).result()
-
-
-def _pool(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+    pool = Pool(1)
+    try:
+        return pool.submit(function, task).result()
+    finally:
+        pool.end()
 
 
 def _context() -> BaseContext:
@@ -119,16 +133,16 @@ def prepare() -> None:
         forkserver.ensure_running()
 
 
-def _start_worker() -> None:
-    """One thread of arithmetic per worker, and no worker outlives the process that started it, however that ended."""
+def _start_worker(lifeline: connection.Connection) -> None:
+    """One thread of arithmetic per worker, and no worker outlives its pool or the process that started it, however that ended."""
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threadpool_limits(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(lifeline,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(lifeline: connection.Connection) -> None:
     parent = parent_process()
     if parent is not None:
-        connection.wait([parent.sentinel])
+        connection.wait([parent.sentinel, lifeline])
         os._exit(1)

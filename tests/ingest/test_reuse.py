@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
-from stages.core import paths
+from stages.core import folders, paths
 from stages.core.pixels import SHARDS
 from stages.core.sources import sources
 from stages.ingest import collect, deliver
@@ -173,3 +173,31 @@ def test_a_store_that_was_changed_by_hand_is_not_taken_for_what_was_decoded(tmp_
         file.seek(100)
         file.write(bytes([file.read(1)[0] ^ 255]))
     assert ingest(source, store=kind) == first
+
+
+def test_a_folder_read_for_the_first_time_is_read_once(counted, tmp_path, monkeypatch):
+    """Its hashes, and the fingerprint, are those of a run that hashed every file before it decoded any."""
+    source = class_folders(tmp_path / "in", per_class=15)
+    damaged_files(source)
+    (source / "1" / "empty.png").write_bytes(b"")
+    before = ingest(source)
+    fingerprint = paths.FINGERPRINT.read_bytes()
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+    paths.FINGERPRINT.unlink(missing_ok=True)
+
+    monkeypatch.setattr(collect, "WORTH_A_WORKER", 10)
+    monkeypatch.setattr(collect, "ordered_map", lambda function, tasks, workers, rescue: map(function, tasks))
+    monkeypatch.setattr(folders, "SETTLED", -(10**18))  # the files were written a moment ago
+    hashed: list[str] = []
+    real = folders._hash_file
+    monkeypatch.setattr(folders, "_hash_file", lambda path: (hashed.append(Path(path).name), real(path))[1])
+    counted.clear()
+    assert ingest(source) == before
+    assert paths.FINGERPRINT.read_bytes() == fingerprint
+    assert "0000.png" in [Path(handle).name for handle in counted] and "0000.png" not in hashed
+
+    counted.clear()
+    hashed.clear()
+    assert ingest(source) == before
+    assert [Path(handle).name for handle in counted] == ["gone.png"] and not hashed

@@ -1,6 +1,7 @@
 import os
 import time
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,24 @@ def test_a_pool_that_is_known_to_be_broken_when_the_next_task_comes_loses_nothin
         yield from "abcdefgh"
 
     assert list(ordered_map(name_or_die, tasks(), 4, rescue_name)) == ["lost", *"abcdefgh"]
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_dies_while_another_is_started_is_not_waited_for_for_ever(tmp_path, monkeypatch):
+    """The pool ends all workers it knows; the one being started it learns of after that, and would join for ever."""
+    note, started = tmp_path / "note", []
+    start = BaseProcess.start
+
+    def slowly(process):
+        start(process)
+        started.append(process)
+        if len(started) == 2:
+            assert buried(note)
+            time.sleep(0.2)
+
+    monkeypatch.setattr(BaseProcess, "start", slowly)
+    assert list(ordered_map(name_or_die, [note, *"abcdefgh"], 4, rescue_name)) == ["lost", *"abcdefgh"]
+    assert len(started) > 2
 
 
 def test_errors_of_the_function_are_raised_here():
