@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import entries, lineage, tracking, versions
+from flows import dvc, entries, lineage, tracking, versions
 from flows.tracking import Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -17,7 +17,6 @@ from stages.core.errors import ConfigError
 if TYPE_CHECKING:
     import pandas as pd
 
-CACHE = Path(".dvc/cache/files/md5")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -138,7 +137,7 @@ def _rows(digest: str, identity: str) -> pd.DataFrame | None:
 
     from flows.verification import hash_of
 
-    stored = CACHE / digest[:2] / digest[2:]
+    stored = dvc.cached(digest)
     source = stored if stored.is_file() else paths.CURATED_MANIFEST
     if not source.is_file() or (source != stored and hash_of(source) != digest):
         return None

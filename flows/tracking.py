@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from flows.abandoned import PROCESS, this_process
@@ -131,10 +131,15 @@ class Store:
 
     def artifacts(self, run: str, path: Path, under: str | None = None) -> None:
         """Copy a file or folder into the run; a file too large for a tracking store stays where DVC keeps it."""
-        if path.is_file() and path.stat().st_size <= LARGEST_ARTIFACT:
-            self.client.log_artifact(run, str(path), under)
-        elif path.is_dir() and all(file.stat().st_size <= LARGEST_ARTIFACT for file in path.rglob("*") if file.is_file()):
-            self.client.log_artifacts(run, str(path), f"{under}/{path.name}" if under else path.name)
+        within = PurePosixPath(under or "") / path.name
+        files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+        small = [file for file in files if file.is_file() and file.stat().st_size <= LARGEST_ARTIFACT]
+        if path.is_dir() and small == files:
+            self.client.log_artifacts(run, str(path), str(within))
+            return
+        for file in small:
+            folder = under if file == path else (within / file.relative_to(path).parent).as_posix()
+            self.client.log_artifact(run, str(file), folder)
 
 
 def database_of(uri: str) -> Path | None:

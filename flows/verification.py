@@ -14,7 +14,6 @@ from flows.lineage import SOURCES, Chain
 from flows.versions import CLASSIFIER, Version
 from stages.core import paths
 
-CACHE = Path(".dvc/cache/files/md5")
 CHUNK = 1 << 20
 TOLERANCE = 1e-4
 
@@ -68,22 +67,23 @@ def _artifact(what: str, path: Path, digest: str, in_workspace: bool) -> Iterato
         reached = True
         found = hash_of(path)
         yield Check(what, "ok" if found == digest else "differs", "" if found == digest else f"{path} hashes to {found}")
-    stored = CACHE / digest[:2] / digest[2:]
+    cache = dvc.cache_folder()
+    stored = dvc.cached(digest, cache)
     if stored.is_file():
         reached = True
-        broken = list(_broken(stored, digest))
+        broken = list(_broken(stored, digest, cache))
         yield Check(f"{what} (cache)", "differs" if broken else "ok", ", ".join(broken))
     if not reached:
         yield Check(what, "unreachable", "neither in the workspace nor in DVC's cache: dvc pull may bring it")
 
 
-def _broken(stored: Path, digest: str) -> Iterator[str]:
+def _broken(stored: Path, digest: str, cache: Path) -> Iterator[str]:
     """Names of what differs below one object of the cache."""
     if hash_of(stored) != digest.removesuffix(".dir"):
         yield str(stored)
     elif digest.endswith(".dir"):
         for item in json.loads(stored.read_bytes()):
-            file = CACHE / item["md5"][:2] / item["md5"][2:]
+            file = dvc.cached(item["md5"], cache)
             if not file.is_file() or hash_of(file) != item["md5"]:
                 yield f"{item['relpath']} ({file})"
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from flows.tracking import Store
+from flows import dvc
+from flows.tracking import OUTPUTS, Store
 from stages.core import paths
 from stages.core.errors import ConfigError
 
@@ -67,7 +69,10 @@ class Version:
         return next(self.folder.glob("artifacts/*/weights.safetensors")).parent
 
     def evaluation_file(self, name: str) -> Path | None:
-        """A file of the evaluation's run, such as ``reports/evaluate/predictions.parquet``; None where there is none."""
+        """A file of the evaluation's run, such as ``reports/evaluate/predictions.parquet``; None where there is none.
+
+        What was too large for the store is taken from DVC's cache.
+        """
         from mlflow.exceptions import MlflowException
 
         run = self.tags.get(EVALUATION)
@@ -76,7 +81,8 @@ class Version:
         try:
             return Path(self.store.client.download_artifacts(run, name))
         except (MlflowException, OSError):
-            return None
+            facts = self.store.facts.run(run)
+            return dvc.cached_file(json.loads(facts.tags.get(OUTPUTS, "{}")), name) if facts else None
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags on the version."""

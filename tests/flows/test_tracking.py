@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,11 +13,13 @@ from typing import Any
 
 import pytest
 
-from flows import entries
+from flows import entries, tracking, verification
 from flows.database import forget_remembered
 from flows.dvc import LockEntry
 from flows.environment import enter
 from flows.tracking import Store
+from flows.verification import hash_of
+from flows.versions import CLASSIFIER, EVALUATION, Version
 from stages.core.errors import ConfigError
 
 
@@ -51,3 +57,31 @@ def test_a_deleted_store_is_made_anew_and_a_damaged_one_is_called_so(bare_projec
     database.write_bytes(b"no database at all " * 4096)
     with pytest.raises(ConfigError, match=r"mlflow\.db is damaged .* move mlflow\.db\* away"):
         Store.open()
+
+
+def test_what_is_too_large_for_the_store_is_found_where_dvc_keeps_it(
+    bare_project: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One large file keeps nothing else out of the store; gates and ``--verify`` find it in the cache, also in a shared one."""
+    monkeypatch.chdir(bare_project.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(tracking, "LARGEST_ARTIFACT", 100)
+    Path(".dvc/config.local").write_text(f"[cache]\n    dir = {tmp_path / 'shared'}\n")
+    folder = Path("reports/evaluate")
+    (folder / "more").mkdir(parents=True)
+    (folder / "index.html").write_text("page")
+    (folder / "more/curve.csv").write_text("step")
+    (folder / "predictions.parquet").write_bytes(b"p" * 101)
+    Path("dvc.yaml").write_text("stages: {evaluate: {cmd: 'true', outs: [reports/evaluate]}}\n")
+    subprocess.run([sys.executable, "-m", "dvc", "commit", "-q", "-f", "evaluate"], check=True)
+    digest = hash_of(folder)
+    store = Store.open()
+    run = store.start("evaluate", None, {tracking.OUTPUTS: json.dumps({str(folder): digest})})
+    store.artifacts(run, folder, "reports")
+    shutil.rmtree(folder)
+    assert {one.path for one in store.client.list_artifacts(run, str(folder))} == {f"{folder}/index.html", f"{folder}/more"}
+    made = Version(store, CLASSIFIER, "1", {EVALUATION: run}, ())
+    found = [made.evaluation_file(f"{folder}/{name}") for name in ("index.html", "more/curve.csv", "predictions.parquet")]
+    assert [file.read_bytes() for file in found if file] == [b"page", b"step", b"p" * 101]
+    assert made.evaluation_file(f"{folder}/embeddings.parquet") is None
+    assert [check.state for check in verification._artifact("evaluate", folder, digest, False)] == ["ok"]
