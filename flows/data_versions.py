@@ -7,7 +7,6 @@ by itself which bytes it means. Any git revision with such a ``dvc.lock`` can be
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from flows.dvc import LockEntry
 from flows.factors import WORKDIR
 from stages.core import paths, sources
 from stages.core.errors import ConfigError, DataError
+from stages.core.io import atomic_directory
 from stages.core.manifest import Manifest
 from stages.core.params import load_params
 from stages.core.pixels import PixelStore
@@ -133,11 +133,11 @@ def _show(digest: str, place: Path, stage: str, version: Version) -> None:
         listed: list[dict[str, Any]] = json.loads(object_of(digest).read_text())
         if not all(object_of(item["md5"]).exists() for item in listed):
             _fetch(repo, stage, version)
-        shutil.rmtree(place, ignore_errors=True)
-        for item in listed:
-            target = place / item["relpath"]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _link(object_of(item["md5"]), target)
+        with atomic_directory(place) as temporary:
+            for item in listed:
+                target = temporary / item["relpath"]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(object_of(item["md5"]), target)
 
 
 def _fetch(repo: Any, stage: str, version: Version) -> None:

@@ -191,8 +191,11 @@ def verdict(results: Sequence[Result], metric: str, higher_is_better: bool = Tru
     if len(versions) < 2:
         return None
     sign = 1 if higher_is_better else -1
-    ranked = sorted(versions, key=lambda version: -sign * _rank(results, version, versions))
+    lead = {version: sign * _rank(results, version, versions) for version in versions}
+    ranked = sorted(versions, key=lambda version: (math.isnan(lead[version]), -lead[version]))
     best, other = ranked[:2]
+    if sign * compare(results, best, other, len(versions)).value < 0:  # its lead is over versions the other was not run beside
+        best, other = other, best
     difference = compare(results, best, other, len(versions))
     real = difference.low > 0 or difference.high < 0
     return Verdict(best, other, difference, real, _sentence(best, other, difference, real, metric, len(versions)))
@@ -215,10 +218,10 @@ def _sentence(best: str, other: str, difference: Estimate, real: bool, metric: s
 
 
 def _rank(results: Sequence[Result], version: str, versions: Sequence[str]) -> float:
-    """Mean difference to the other versions over shared settings, so that a failed cell does not tilt the order."""
+    """Mean difference to the other versions over shared settings, so that a failed cell does not tilt the order; nan without."""
     gaps = [compare(results, version, other).value for other in versions if other != version]
     known = [gap for gap in gaps if not math.isnan(gap)]
-    return float(np.mean(known)) if known else -math.inf
+    return float(np.mean(known)) if known else math.nan
 
 
 def _groups(results: Sequence[Result]) -> dict[str, list[float]]:

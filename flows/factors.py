@@ -122,7 +122,8 @@ def _split(raw: str) -> list[str]:
 
 def _range(key: str, raw: str) -> Factor:
     ends = [_value(part) for part in raw.split("..", 1)]
-    if not all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends) or not ends[0] < ends[1]:
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) and math.isfinite(end) for end in ends)
+    if not numbers or not ends[0] < ends[1]:
         raise ConfigError(f"--set {key}={raw}: a range is two numbers, the smaller first, for example 1e-4..1e-1")
     low, high = ends
     steps = [step / (RANGE_LEVELS - 1) for step in range(RANGE_LEVELS)]
@@ -132,7 +133,7 @@ def _range(key: str, raw: str) -> Factor:
         levels = [low + step * (high - low) for step in steps]
     if all(isinstance(end, int) for end in ends):
         return Factor(key, tuple(dict.fromkeys(round(level) for level in levels)), ranged=True)
-    return Factor(key, tuple(float(f"{level:.4g}") for level in levels), ranged=True)
+    return Factor(key, tuple(dict.fromkeys(float(f"{level:.4g}") for level in levels)), ranged=True)
 
 
 def factors_of(data: Sequence[str], settings: Iterable[str]) -> list[Factor]:

@@ -18,6 +18,7 @@ from flows.factors import Cell
 from stages.core.io import read_json, write_json
 
 DEATHS_ALLOWED = 3
+PATIENCE = 2.0
 
 
 @dataclass(frozen=True)
@@ -92,34 +93,18 @@ class Board:
     @contextmanager
     def claim(self, cell: Cell) -> Iterator[bool]:
         """Whether the cell is this worker's for the length of the block."""
-        lock = FileLock(self._prepare(self.folder / "claims" / f"{cell.identity}.lock"), blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield not self._result(cell.identity).is_file()
-        finally:
-            lock.release()
+        with self._alone(self.folder / "claims" / f"{cell.identity}.lock", 0.0) as mine:
+            yield mine and not self._result(cell.identity).is_file()
 
     @contextmanager
-    def sole_coordinator(self) -> Iterator[bool]:
-        """Whether this process is the only one that leads the experiment."""
-        lock = FileLock(self._prepare(self.folder / "coordinator.lock"), blocking=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        try:
-            yield True
-        finally:
-            lock.release()
+    def sole_coordinator(self, patience: float = PATIENCE) -> Iterator[bool]:
+        """Whether this process is the only one that leads the experiment; ``patience`` in seconds outlasts who only looks."""
+        with self._alone(self.folder / "coordinator.lock", patience) as alone:
+            yield alone
 
     def led(self) -> bool:
         """Whether a coordinator lives: workers on other machines go home when none does."""
-        with self.sole_coordinator() as alone:
+        with self.sole_coordinator(patience=0.0) as alone:
             return not alone
 
     def close(self, closed: bool = True) -> None:
@@ -136,9 +121,12 @@ class Board:
         return (self.folder / "closed").exists()
 
     def attempt(self, cell: Cell, run: str = "") -> tuple[int, str]:
-        """Count one more attempt at a cell; returns how many began and never ended, and the MLflow run of the first."""
+        """Count one more attempt at a cell, recorded in ``run`` from now on where one is given.
+
+        Returns how many began and never ended, and the MLflow run that records them; empty before there is one.
+        """
         known = self._attempt(cell)
-        count, run = known.get("count", 0) + 1, known.get("run") or run
+        count, run = known.get("count", 0) + 1, run or known.get("run", "")
         write_json(self._attempts(cell.identity), {"count": count, "run": run})
         return count, run
 
@@ -156,6 +144,19 @@ class Board:
 
     def _result(self, identity: str) -> Path:
         return self.folder / "results" / f"{identity}.json"
+
+    @contextmanager
+    def _alone(self, path: Path, patience: float) -> Iterator[bool]:
+        lock = FileLock(self._prepare(path), timeout=patience)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
     @staticmethod
     def _prepare(path: Path) -> Path:

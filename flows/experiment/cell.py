@@ -37,7 +37,7 @@ class SetAside(Exception):
 
 
 def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: Say) -> CellResult | None:
-    """Work on a cell to its end; None where it has to wait for another one. The working directory is the cell's on return."""
+    """Work on a cell to its end; None where it has to wait for another one. The working directory is the project's on return."""
     began = time.monotonic()
     place = board.place(cell)
     pipeline: PipelineRun | None = None

@@ -15,6 +15,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
 
+from flows.abandoned import PROCESS, this_process
 from flows.database import tracking_uri
 from flows.execution import provenance
 from flows.experiment import report
@@ -27,6 +28,7 @@ from flows.processes import Supervised
 from flows.server import prefect_server
 from flows.tracking import Store
 from stages.core.errors import ConfigError, StageFailed
+from stages.core.io import write_text
 from stages.core.progress import clock
 
 WORKER = "rootstock-experiment-worker"
@@ -150,7 +152,7 @@ def _look_after(workers: list[Supervised], board: Board, deaths: int) -> int:
         if not worker.running:
             deaths += 1
             if deaths > MOST_DEATHS:
-                lines = (board.folder / LOG).read_text().strip().splitlines() or ["without a word"]
+                lines = (board.folder / LOG).read_text(errors="replace").strip().splitlines() or ["without a word"]
                 raise StageFailed(
                     f"the workers of the experiment die one after the other: {lines[-1]} (see {board.folder / LOG})"
                 )
@@ -170,16 +172,16 @@ def _call_pool(request: Request, board: Board) -> None:
 
 
 def _parent(spec: Spec, board: Board, store: Store) -> str:
-    """The MLflow run of the experiment; a resumed one goes on."""
+    """The MLflow run of the experiment; a resumed one goes on, as this process's own, unless the store has lost it."""
     known = board.folder / "parent"
-    if known.is_file():
-        run = known.read_text()
+    if known.is_file() and store.facts.run(run := known.read_text()):
         store.client.update_run(run, "RUNNING")
+        store.tag(run, {PROCESS: this_process()})
         return run
     tags = {"rootstock.kind": "experiment", "rootstock.experiment": spec.name, **provenance(), "git.commit": spec.code}
     run = store.start(f"experiment {spec.name}", None, tags)
     store.batch(run, params={"data": ",".join(spec.data), "metric": spec.metric, "code": spec.code})
-    known.write_text(run)
+    write_text(known, run)
     return run
 
 

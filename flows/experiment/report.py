@@ -14,7 +14,7 @@ from flows.effects import Estimate
 from flows.experiment.analysis import Analysis, text
 from flows.experiment.board import Board
 from flows.factors import SEED, show
-from stages.core.io import write_csv, write_json, write_text
+from stages.core.io import canonical_json, write_csv, write_json, write_text
 
 MOST_ROWS = 8
 """Levels of a number that are listed; more are drawn over an axis of their own."""
@@ -80,9 +80,7 @@ def _table(path: Path, analysis: Analysis, keys: Sequence[str]) -> None:
     rows: list[list[Any]] = []
     for cell in analysis.cells:
         found = analysis.outcomes.get(cell.identity)
-        mine = next(
-            (score for (key, seed), score in scores.items() if seed == cell.seed and key == _key(cell.configuration)), None
-        )
+        mine = scores.get((canonical_json(cell.configuration), cell.seed))
         own = found.score if found else None
         state = found.state if found else "open"
         levels = [show(cell.configuration.get(key)) for key in keys]
@@ -90,12 +88,6 @@ def _table(path: Path, analysis: Analysis, keys: Sequence[str]) -> None:
             [*levels, cell.seed, state, _number(mine), _number(own), found.run if found else "", found.error if found else ""]
         )
     write_csv(path, [*keys, SEED, "state", "score", "own score", "run", "error"], rows)
-
-
-def _key(configuration: Mapping[str, Any]) -> str:
-    from stages.core.io import canonical_json
-
-    return canonical_json(configuration)
 
 
 def _number(value: float | None) -> str:

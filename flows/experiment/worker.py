@@ -46,7 +46,7 @@ def _round(spec: Spec, board: Board, store: Store) -> bool:
 
 def _work_on(spec: Spec, board: Board, cell: Cell, store: Store) -> bool:
     attempts, run = board.attempt(cell)
-    if not run:
+    if not run or (attempts > 1 and store.facts.run(run) is None):  # the first attempt, or a store made anew since
         run = start_run(spec, board, cell, store)
         board.set_aside(cell)
         board.attempt(cell, run)

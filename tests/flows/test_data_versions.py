@@ -10,8 +10,10 @@ import pandas as pd
 import pytest
 import yaml
 
+from flows import data_versions
 from flows.data_diff import compare, summary
 from flows.data_versions import Version
+from stages.core import paths
 from stages.core.drift import image_statistics
 from stages.core.manifest import COLUMNS
 from stages.core.params import Monitor
@@ -154,6 +156,25 @@ def test_a_diff_sees_that_pixels_drifted_and_nothing_where_nothing_changed(proje
         same = compare(first, first, MONITOR, 0)
     assert not same.drift.drifted  # type: ignore[union-attr]
     assert {len(table) for table in same.tables.values()} == {0}
+
+
+def test_a_version_whose_opening_was_killed_is_opened_whole(project: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    pool(project, "v1", rows(30), pixels(30))
+    whole, links = data_versions._link, 0
+
+    def dying(source: Path, target: Path) -> None:
+        nonlocal links
+        links += 1
+        if links == 2:
+            raise KeyboardInterrupt
+        whole(source, target)
+
+    with inside(project, project.root):
+        monkeypatch.setattr(data_versions, "_link", dying)
+        with pytest.raises(KeyboardInterrupt):
+            Version(project.root, "v1").open(paths.POOL)
+        monkeypatch.undo()
+        assert len(Version(project.root, "v1").manifest) == len(Version(project.root, "v1").pixels) == 30
 
 
 def test_backfill_runs_every_version_once(project: Tiny, server: str) -> None:

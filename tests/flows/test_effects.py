@@ -165,6 +165,27 @@ def test_lower_can_be_better() -> None:
     assert "lower loss" in found.sentence
 
 
+@pytest.mark.parametrize("higher", [True, False])
+def test_a_version_without_shared_settings_is_never_the_best(higher: bool) -> None:
+    """Nothing is known about v3 beside the others: v1 and v2 are compared all the same."""
+    alone = [Result({"data": "v3", "method": "z"}, seed, 0.5) for seed in range(3)]
+    found = verdict([*alone, *experiment(0.2, 0.01, 3)], "score", higher_is_better=higher)
+    assert found is not None
+    assert (found.best, found.other, found.real) == (("v2", "v1", True) if higher else ("v1", "v2", True))
+
+
+def test_the_best_is_the_one_that_wins_where_the_two_were_compared() -> None:
+    """a is far ahead of c, which makes its mean difference the largest; b, which was not run beside c, beats a."""
+    settings = {("a", 1): 1.0, ("c", 1): 0.0, ("a", 2): 0.5, ("b", 2): 0.6}
+    results = [
+        Result({"data": data, "x": x}, seed, score + 0.001 * seed) for (data, x), score in settings.items() for seed in range(3)
+    ]
+    found = verdict(results, "accuracy")
+    assert found is not None and found.real
+    assert (found.best, found.other) == ("b", "a") and found.difference.value == pytest.approx(0.1)
+    assert found.sentence.startswith("Dataset version b is better, best of 3: 0.1 higher accuracy than a")
+
+
 def test_a_failed_cell_does_not_tilt_the_comparison() -> None:
     """Without v1's good method, plain means would call v2 far better than it is."""
     results = [r for r in experiment(0.0, 0.001, 3) if not (r.configuration["data"] == "v1" and r.configuration["method"] == "b")]

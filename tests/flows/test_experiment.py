@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 import sqlite3
 import subprocess
+import threading
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from flows.experiment.board import CellResult
+from flows import abandoned
+from flows.experiment.board import Board, CellResult
+from flows.experiment.flow import _parent
 from flows.experiment.search import search
-from flows.experiment.spec import Request
+from flows.experiment.spec import Request, Spec
+from flows.tracking import Store
 from tests.flows.test_servers import until
 from tests.flows.tiny import Tiny, tiny
 
@@ -127,6 +134,39 @@ def test_two_experiments_at_once_share_what_both_need(project: Tiny) -> None:
     assert (project.executions("curate"), project.executions("pretrain")) == (2, 4)  # not 4 and 6
     assert [state for _, state, _ in runs(project, "experiment")] == ["FINISHED"] * 2
     assert project.git("worktree", "list").count("\n") == 0
+
+
+def test_a_worker_that_looks_for_its_leader_does_not_keep_a_new_one_away(tmp_path: Path) -> None:
+    """Workers of a leader that died ask for its lock for a moment, again and again; the next leader waits for that moment."""
+    board, looking = Board(tmp_path), threading.Event()
+
+    def look() -> None:
+        with Board(tmp_path).sole_coordinator():
+            looking.set()
+            time.sleep(0.1)
+
+    worker = threading.Thread(target=look)
+    worker.start()
+    looking.wait()
+    with board.sole_coordinator() as alone:
+        assert alone and board.led()
+    worker.join()
+    assert not board.led()
+
+
+def test_a_resumed_experiment_is_not_taken_for_the_killed_one(bare_project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``rootstock run`` beside it closes what dead processes left open: not this. A store made anew gets a new run."""
+    monkeypatch.chdir(bare_project.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store, board = Store.open(), Board(bare_project.root / "board")
+    spec = Spec("x", str(bare_project.root), "c" * 40, {"v1": "c" * 40}, ("ingest",), "metrics/a.json", "a", False, None, "i")
+    run = _parent(spec, board, store)
+    store.tag(run, {abandoned.PROCESS: f"{os.uname().nodename} 1 1"})  # the process that began it is gone
+    assert _parent(spec, board, store) == run
+    assert abandoned.close(store) == [] and store.client.get_run(run).info.status == "RUNNING"
+    (board.folder / "parent").write_text("0" * 32)
+    again = _parent(spec, board, store)
+    assert again != run and _parent(spec, board, store) == again
 
 
 def running(project: Tiny, process: subprocess.Popen[str], reached: int) -> None:

@@ -25,9 +25,11 @@ def test_a_range_is_logarithmic_when_it_spans_more_than_a_decade() -> None:
     assert (rate.levels[0], rate.levels[-1]) == (1e-4, 1e-1)
     assert max(ratios) / min(ratios) < 1.01
     assert parse_factor("a=2..5").levels == (2, 3, 4, 5)
+    narrow = parse_factor("a=0.9998..1.0").levels
+    assert narrow == (0.9998, 0.9999, 1.0), "steps that read alike are one level"
 
 
-@pytest.mark.parametrize("text", ["a", "=1", "a=", "a=1,1", "a=5..2", "a=x..y", "seed=1", "a=[1"])
+@pytest.mark.parametrize("text", ["a", "=1", "a=", "a=1,1", "a=5..2", "a=x..y", "a=1..inf", "seed=1", "a=[1"])
 def test_what_is_not_a_factor_is_one_line(text: str) -> None:
     with pytest.raises(ConfigError) as error:
         parse_factor(text)
