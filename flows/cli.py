@@ -29,6 +29,9 @@ app = typer.Typer(
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter in params.yaml first.")
 ]
+Supposed = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Suppose this parameter; params.yaml stays as it is.")
+]
 To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
 Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
@@ -74,25 +77,27 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
     """
     from flows import environment, scribe, warm
     from flows.server import prefect_server
+    from flows.turns import turn
 
     environment.enter(environment.find_root())
-    warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
-    scribe.start()
-    enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
-    try:
-        with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
-            from flows.pipeline import Request, run_pipeline
+    with turn(change=bool(assignments)):
+        warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
+        scribe.start()
+        enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
+        try:
+            with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
+                from flows.pipeline import Request, run_pipeline
 
-            request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
-            result = run_pipeline(request)
-    except KeyboardInterrupt:
-        _leave(f"stopped; continue with: {_command(to)}")
-    _report(result, request)
+                request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
+                result = run_pipeline(request)
+        except KeyboardInterrupt:
+            _leave(f"stopped; continue with: {_command(to)}")
+        _report(result, request)
 
 
 @app.command()
-def plan(to: To = None, force: Force = None) -> None:
-    """Say what would run, which change makes it so, and how long it took last time."""
+def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> None:
+    """Say what would run, which change makes it so, and how long it took last time. Nothing is changed."""
     from flows import environment, summary, warm
 
     environment.enter(environment.find_root())
@@ -100,7 +105,7 @@ def plan(to: To = None, force: Force = None) -> None:
     enter(stages=[*([to] if to else []), *(force or [])])
     from flows.planning import dry_plan, last_seconds
 
-    found = dry_plan(tuple(force or ()), to)
+    found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
     lines = summary.plan_lines(found, last_seconds(found))
     for name, what, why in lines:
         print(f"{name:<10} {what:<7} {why}".rstrip())

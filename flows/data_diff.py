@@ -40,8 +40,8 @@ img{max-width:100%;image-rendering:pixelated}</style>
 <p>{{ counts }}</p><p>{{ drift }}</p>
 {% for kind, about in kinds.items() if tables[kind]|length %}
 <h2>{{ tables[kind]|length }} images {{ about }}</h2>
-{% if sheets[kind] %}<img alt="{{ kind }}" src="data:image/png;base64,{{ sheets[kind] }}">
-{% if tables[kind]|length > most %}<p>{{ most }} of them, drawn at random.</p>{% endif %}{% endif %}
+<img alt="{{ kind }}" src="data:image/png;base64,{{ sheets[kind] }}">
+{% if tables[kind]|length > most %}<p>{{ most }} of them, drawn at random.</p>{% endif %}
 <table><tr><th>class</th><th>source</th><th>was</th><th>is</th><th>images</th></tr>
 {% for row in summaries[kind] %}<tr>{% for value in row %}<td>{{ value }}</td>{% endfor %}</tr>
 {% endfor %}</table>
@@ -130,12 +130,14 @@ def _changed(before: pd.DataFrame, after: pd.DataFrame, column: str) -> pd.DataF
 
 
 def _by_place(before: pd.DataFrame, after: pd.DataFrame, status: str) -> pd.DataFrame:
-    """Images at the same place whose status became ``status``."""
+    """Images at the same place whose status became ``status``, as they were while they could be read."""
     both = before.assign(row=range(len(before))).merge(
         after.assign(row=range(len(after))), on=["source", "uri"], suffixes=("_was", "")
     )
-    mask = (both["status"] == status) & (both["status_was"] != status)
-    return _table(both[mask], both.loc[mask, "status_was"], both.loc[mask, "status"], "new")
+    found = both[(both["status"] == status) & (both["status_was"] != status)]
+    if status == "ok":
+        return _table(found, found["status_was"], found["status"], "new")
+    return _table(found.assign(row=found["row_was"], label=found["label_was"]), found["status_was"], found["status"], "old")
 
 
 def _table(frame: pd.DataFrame, was: pd.Series | str, now: pd.Series | str, side: str) -> pd.DataFrame:
@@ -170,8 +172,8 @@ def _sample(version: Version, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.
 
 
 def _sheet(table: pd.DataFrame, old: Version, new: Version) -> str:
-    """Some of the images as a picture; nothing where there is none to see."""
-    if not len(table) or (table["is"] == "quarantined").all():
+    """Some of the images as a picture; nothing where there is none."""
+    if not len(table):
         return ""
     store = (old if table["side"].iloc[0] == "old" else new).pixels
     rows = table["row"].to_numpy(np.int64)

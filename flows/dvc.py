@@ -171,8 +171,10 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def read_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
+def read_plan(force: tuple[str, ...] = (), to: str | None = None, instead: Mapping[str, str] | None = None) -> Plan:
     """Read DVC's graph and ask every stage whether it has changed. Nothing is written.
+
+    ``instead`` names, for dependencies by their path, the file to look at in their place.
 
     Raises:
         ConfigError: ``dvc.yaml`` cannot be read, or ``to`` or ``force`` name no stage.
@@ -194,6 +196,8 @@ def read_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
                 {name: node for name, node in nodes.items() if name in wanted}, {}, tuple(n for n in nodes if n in wanted)
             )
         stages = {stage.addressing: stage for stage in order}
+        for dependency in (dependency for stage in order for dependency in stage.deps):
+            dependency.fs_path = (instead or {}).get(dependency.def_path, dependency.fs_path)
         reasons = {name: ["forced"] if name in force else staleness.reasons(stages[name]) for name in plan.order}
         return Plan(plan.nodes, reasons, plan.order)
 

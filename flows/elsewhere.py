@@ -1,7 +1,7 @@
 """A stage in a work pool: a worker that shares this project's files runs it, and it is followed from here as if it ran beside.
 
-``python -m flows.elsewhere POOL FOLDER`` stands for it on this machine: it prints the stage's lines, ends with its exit code,
-and holds a lock for as long as somebody wants the result. What the two sides say to each other are files in ``FOLDER``.
+``python -m flows.elsewhere POOL FOLDER`` stands for it on this machine: it prints the stage's lines and ends with its exit code.
+The worker's side is :mod:`flows.stage_worker`; what the two say to each other is :mod:`flows.errand`.
 """
 
 from __future__ import annotations
@@ -12,20 +12,28 @@ import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
+from flows.errand import Errand
 from flows.processes import Supervised
-from stages.core import paths
-from stages.core.errors import ConfigError
-from stages.core.io import read_json, write_json, write_text
+from stages.core.errors import ConfigError, StageFailed
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 WORKER = "rootstock-stage-worker"
-FOLDER = paths.STATE / "elsewhere"
 POLL, LOOK = 0.1, 5.0
 """Seconds between two looks at the files, and at what Prefect says of the run."""
+ALONE = 300.0
+"""Seconds that no worker of the pool may show itself before a stage nobody has begun is given up."""
+LABEL = "prefect.worker.name"
+MISSED = 3
+"""Heartbeats a worker may miss before it counts as gone; Prefect counts the same."""
 DIED = 128 + signal.SIGKILL
 
 
@@ -52,9 +60,8 @@ def check(pool: str) -> None:
 
 def run(pool: str, arguments: Sequence[str], environment: Mapping[str, str]) -> Supervised:
     """Let a worker run DVC with these arguments; ``environment`` is written to a file, so no secret may be in it."""
-    folder = (FOLDER / uuid4().hex[:12]).resolve()
-    write_json(folder / "asked.json", {"arguments": list(arguments), "environment": dict(environment)})
-    return Supervised([sys.executable, "-m", "flows.elsewhere", pool, str(folder)], {})
+    errand = Errand.new(arguments, environment)
+    return Supervised([sys.executable, "-m", "flows.elsewhere", pool, str(errand.folder)], {})
 
 
 def follow(pool: str, folder: Path) -> int:
@@ -62,55 +69,84 @@ def follow(pool: str, folder: Path) -> int:
     from prefect.client.orchestration import get_client
     from prefect.deployments import run_deployment
 
-    signal.signal(signal.SIGTERM, lambda *_: (folder / "stop").touch())
-    with FileLock(folder / "wanted.lock"), get_client(sync_client=True) as client:
+    errand = Errand(folder)
+    signal.signal(signal.SIGTERM, lambda *_: errand.stop.touch())
+    with errand.wanting(), get_client(sync_client=True) as client:
         asked = run_deployment(f"{WORKER}/{pool}", parameters={"folder": str(folder)}, timeout=0, idempotency_key=folder.name)
-        seen, looked, told = 0, time.monotonic(), False
-        while not (over := (folder / "code").is_file()):
-            seen = _print(folder / "lines", seen)
-            if time.monotonic() - looked > LOOK:
-                looked = time.monotonic()
-                state = client.read_flow_run(asked.id).state  # type: ignore[union-attr]
-                if state is not None and state.is_final() and not (folder / "code").is_file():
-                    break
-                if state is not None and not told and (state.is_scheduled() or state.is_pending()):
-                    print(f"waits for a worker: prefect worker start --pool {pool} starts one", flush=True)
-                    told = True
+        watch, seen, gone = Watch(client, pool, asked.id), 0, ""  # type: ignore[union-attr]
+        while (code := errand.code) is None and not gone:
+            seen = _print(errand.lines, seen)
             time.sleep(POLL)
-        _print(folder / "lines", seen)
-        code = int((folder / "code").read_text()) if over else DIED
+            gone = watch.look(errand)
+        _print(errand.lines, seen)
+        if code is None:
+            print(gone, flush=True)
+            watch.give_up()
+            code = watch.verdict
     shutil.rmtree(folder, ignore_errors=True)
     return code
 
 
-def work(folder: Path) -> None:
-    """The worker's side: run what is asked, for as long as somebody wants it."""
-    from flows import warm
+class Watch:
+    """What Prefect knows of the run that was asked for: whether anybody will ever begin it, and whether it still goes on."""
 
-    if not _wanted(folder):
-        return
-    asked, stopped = read_json(folder / "asked.json"), False
-    with warm.run(asked["arguments"], asked["environment"]) as process, (folder / "lines").open("a") as file:
-        for line in process.lines():
-            if line is not None:
-                file.write(line + "\n")
-                file.flush()
-            if not _wanted(folder):
-                process.kill()
-            elif not stopped and (folder / "stop").exists():
-                process.ask_to_stop()
-                stopped = True
-    code = process.wait()
-    write_text(folder / "code", str(code))
+    verdict = DIED
+    """The exit code that stands for what ``look`` found."""
 
+    def __init__(self, client: SyncPrefectClient, pool: str, run: UUID) -> None:
+        self._client, self._pool, self._run = client, pool, run
+        self._looked = self._somebody = time.monotonic()
+        self._told = False
 
-def _wanted(folder: Path) -> bool:
-    """Whether the process that asked still lives."""
-    try:
-        with FileLock(folder / "wanted.lock", blocking=False):
-            return False
-    except Timeout:
-        return True
+    def look(self, errand: Errand) -> str:
+        """Why there is nothing to wait for any more; empty while there is."""
+        if errand.forsaken:
+            return "the worker that ran it is gone: it was killed, or its machine went down"
+        if errand.begun or time.monotonic() - self._looked < LOOK:
+            return ""
+        self._looked = time.monotonic()
+        found = self._client.read_flow_run(self._run)
+        if found.state is None or errand.begun:
+            return ""
+        if found.state.is_final():
+            return (
+                f"the worker could not begin it: its run ended as {found.state.name} ({found.state.message or 'without a word'})"
+            )
+        if not self._told:
+            print(f"waits for a worker: prefect worker start --pool {self._pool} starts one", flush=True)
+            self._told = True
+        return self._nobody(found)
+
+    def give_up(self) -> None:
+        """Let no worker begin it any more."""
+        from prefect.states import Cancelled
+
+        self._client.set_flow_run_state(self._run, Cancelled(message="given up"), force=True)
+
+    def _nobody(self, found: FlowRun) -> str:
+        """A worker that took it and died before it began leaves it pending for ever; where none is there, nobody will take it."""
+        there = self._workers()
+        if found.state and found.state.is_pending() and (name := found.labels.get(LABEL)) not in there:
+            return f"the worker {name} took it and is gone: it was killed, or its machine went down"
+        if there:
+            self._somebody = time.monotonic()
+        if time.monotonic() - self._somebody < ALONE:
+            return ""
+        self.verdict = StageFailed.exit_code
+        return (
+            f"no worker of the pool {self._pool!r} has shown itself for {ALONE / 60:.0f} minutes; "
+            f"prefect worker start --pool {self._pool} starts one"
+        )
+
+    def _workers(self) -> set[Any]:
+        """Names of the pool's workers that have shown themselves lately."""
+        now = datetime.now(UTC)
+        return {
+            worker.name
+            for worker in self._client.read_workers_for_work_pool(self._pool)
+            if worker.last_heartbeat_time
+            and now - worker.last_heartbeat_time < MISSED * timedelta(seconds=worker.heartbeat_interval_seconds or 30)
+        }
 
 
 def _print(path: Path, seen: int) -> int:

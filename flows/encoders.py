@@ -36,8 +36,8 @@ def check(encoder: str) -> None:
             raise ConfigError(f"curate.encoder: {encoder}: {error}") from None
 
 
-def lay_out(params: Params) -> None:
-    """Refresh :data:`paths.ENCODER`, touching it only when its content changes; the store is opened only for ``registry:``.
+def lay_out(params: Params, path: Path = paths.ENCODER) -> None:
+    """Refresh the file, touching it only when its content changes; the store is opened only for ``registry:``.
 
     Raises:
         ConfigError: there is no such model, version or alias; the message names what there is.
@@ -47,7 +47,7 @@ def lay_out(params: Params) -> None:
     if wanted.startswith(PREFIX):
         digest, folder = _fetched(wanted.removeprefix(PREFIX))
         content = {"encoder": wanted, "digest": digest, "folder": str(folder)}
-    refresh_json(paths.ENCODER, content)
+    refresh_json(path, content)
 
 
 def _fetched(reference: str) -> tuple[str, Path]:

@@ -11,6 +11,7 @@ from flows.dvc import Plan
 from flows.overrides import override
 from flows.planning import dry_plan
 from flows.tracking import Store
+from flows.turns import turn
 from flows.versions import FORGOTTEN
 from stages.core import paths
 from stages.core.params import load_params
@@ -42,10 +43,11 @@ def forget(images: Sequence[str]) -> Forgotten:
         ConfigError: what is given is neither an image nor an id. Then nothing is changed.
     """
     ids = tuple(dict.fromkeys(audit.find_id(image) for image in images))
-    known = load_params().curate.forgotten
-    new = tuple(one for one in ids if one not in known)
-    if new:
-        override([f"curate.forgotten=[{', '.join([*known, *new])}]"])
+    with turn(change=True):
+        known = load_params().curate.forgotten
+        new = tuple(one for one in ids if one not in known)
+        if new:
+            override([f"curate.forgotten=[{', '.join([*known, *new])}]"])
     sightings: dict[str, list[Sighting]] = {one: [] for one in ids}
     if database.exists():
         store = Store.open()

@@ -10,6 +10,8 @@ from pathlib import Path
 from flows.dvc import Plan
 
 LIMIT = "rootstock-gpu"
+LEASE = 60.0
+"""Seconds after which a GPU is free again whose run was killed; one that lives renews its lease."""
 
 
 def count() -> int:
@@ -42,7 +44,7 @@ def held(wanted: int) -> Iterator[None]:
     if wanted and count():
         from prefect.concurrency.sync import concurrency
 
-        with concurrency(LIMIT, occupy=wanted, strict=True):
+        with concurrency(LIMIT, occupy=wanted, strict=True, lease_duration=LEASE):
             yield
     else:
         yield

@@ -16,12 +16,22 @@ from stages.core.io import write_text
 from stages.core.params import Params, check_params, parse_sections, read_params
 from stages.core.registry import nearest
 
+Check = Callable[[Params], None]
 
-def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Callable[[Params], None] | None = None) -> Params:
+
+def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Check | None = None) -> Params:
     """Apply ``key.path=value`` (values in YAML) to the file, keeping its comments; a refused value changes nothing.
 
     ``check`` may refuse what types cannot (a folder that does not exist) by raising.
     """
+    text, params = changed(assignments, path, check)
+    if text != read_params(path):
+        write_text(path, text)
+    return params
+
+
+def changed(assignments: Iterable[str], path: Path = paths.PARAMS, check: Check | None = None) -> tuple[str, Params]:
+    """What the file would say, and mean, with these assignments; nothing is written."""
     text = read_params(path)
     parse_sections(text, path)
     editor = YAML()
@@ -37,9 +47,7 @@ def override(assignments: Iterable[str], path: Path = paths.PARAMS, check: Calla
     params = check_params(parse_sections(edited.getvalue(), path), path)
     if check is not None:
         check(params)
-    if edited.getvalue() != text:
-        write_text(path, edited.getvalue())
-    return params
+    return edited.getvalue(), params
 
 
 def _assign(document: Any, assignment: str) -> None:

@@ -26,6 +26,7 @@ from flows.dvc import Plan
 from flows.execution import PipelineRun, StageDied, provenance
 from flows.live import LiveView
 from flows.server import prefect_server
+from flows.turns import turn
 from stages.core import paths, sources
 from stages.core.errors import Refused, RootstockError, StageFailed
 from stages.core.params import Params, load_params
@@ -89,7 +90,7 @@ def run_pipeline(request: Request) -> Result:
     box: dict[str, Result] = {}
     if request.pool:
         elsewhere.check(request.pool)
-    with _terminable(), prefect_server() as server:
+    with turn(change=False), _terminable(), prefect_server() as server:
         prepared = Preparation(request)
         prepared.plan()
         server.wait()

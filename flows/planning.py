@@ -2,25 +2,43 @@
 
 from __future__ import annotations
 
-from flows import dvc, encoders, promotion, warm
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from flows import dvc, encoders, overrides, promotion, warm
+from flows.checks import check_choices
 from flows.dvc import Plan
 from flows.execution import TIMES, provenance
 from flows.promotion import Promotion
 from flows.recording import import_run
 from flows.staleness import NEVER
 from flows.tracking import Store
-from stages.core import sources
+from stages.core import paths, sources
 from stages.core.errors import ConfigError
-from stages.core.io import read_json
+from stages.core.io import read_json, write_text
 from stages.core.params import load_params
 
 
-def dry_plan(force: tuple[str, ...] = (), to: str | None = None) -> Plan:
-    """The plan for the sources as they are now."""
-    params = load_params()
-    sources.write_fingerprint(params)
-    encoders.lay_out(params)
-    return warm.call(dvc.read_plan, force, to)
+def dry_plan(force: tuple[str, ...] = (), to: str | None = None, assignments: Sequence[str] = ()) -> Plan:
+    """The plan for the sources as they are now, and for the parameters as ``assignments`` (KEY=VALUE) would make them.
+
+    Raises:
+        ConfigError: a parameter is refused, or the graph cannot be read.
+    """
+    if not assignments:
+        params = load_params()
+        sources.write_fingerprint(params)
+        encoders.lay_out(params)
+        return warm.call(dvc.read_plan, force, to)
+    paths.STATE.mkdir(exist_ok=True)
+    with TemporaryDirectory(prefix="plan.", dir=paths.STATE) as folder:  # a run that goes on here reads its own files
+        instead = {path: Path(folder).resolve() / path.name for path in (paths.PARAMS, paths.FINGERPRINT, paths.ENCODER)}
+        text, params = overrides.changed(assignments, check=check_choices)
+        write_text(instead[paths.PARAMS], text)
+        sources.write_fingerprint(params, path=instead[paths.FINGERPRINT])
+        encoders.lay_out(params, instead[paths.ENCODER])
+        return warm.call(dvc.read_plan, force, to, {str(path): str(other) for path, other in instead.items()})
 
 
 def last_seconds(plan: Plan) -> dict[str, float]:

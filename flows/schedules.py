@@ -10,7 +10,7 @@ from uuid import UUID
 from prefect import flow, get_run_logger
 from prefect.client.schemas.objects import State
 from prefect.runtime import deployment, flow_run
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed, Failed
 
 from flows import environment
 from stages.core.params import load_params
@@ -80,12 +80,15 @@ def experiment_worker(folder: str) -> None:
 
 
 @flow(name="rootstock-stage-worker", validate_parameters=False, persist_result=False)
-def stage_worker(folder: str) -> None:
-    """One stage of a run that another process leads."""
+def stage_worker(folder: str) -> State[Any]:
+    """One stage of a run that another process leads; how it ended is that run's to judge."""
     environment.enter(environment.find_root())
-    from flows.elsewhere import work
+    from flows.stage_worker import UNWANTED, work
 
-    work(Path(folder))
+    code = work(Path(folder))
+    if code is None:
+        return Cancelled(message=UNWANTED)
+    return Failed(message=f"exit code {code}") if code else Completed(message="exit code 0")
 
 
 def _missed() -> State[Any] | None:

@@ -98,8 +98,8 @@ def _signal(process: int, number: signal.Signals) -> None:
         return
 
 
-def descendants() -> list[int]:
-    """Every living process below this one."""
+def descendants(of: int | None = None) -> list[int]:
+    """Every living process below this one, or below another."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -111,7 +111,7 @@ def descendants() -> list[int]:
         if state != "Z":
             children.setdefault(int(parent), []).append(int(entry.name))
     found: list[int] = []
-    waiting = [os.getpid()]
+    waiting = [of or os.getpid()]
     while waiting:
         below = children.get(waiting.pop(), [])
         found += below

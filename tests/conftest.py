@@ -23,7 +23,8 @@ LONGEST_FIRST = (
     "test_experiment.py",
     "test_killed_run.py",
     "test_team.py",
-    "test_servers.py",
+    "test_work_pools.py",
+    "test_deployed.py",
     "test_guide.py",
     "test_three_sources.py",
 )

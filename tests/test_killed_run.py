@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from flows.server import prefect_server
@@ -42,9 +43,16 @@ def test_killed_during_every_stage_in_another_directory_it_ends_with_the_same_by
         for stage in STAGES[4:]:
             kill_during(project, stage, draw.uniform(0, 1.5), PREFECT_API_URL=address)
         project.rootstock("run", PREFECT_API_URL=address)
+        assert {"augment-preview", "pretrain-embedding"} <= pictures(address)
     assert project.outputs() == finished.outputs()
     assert {path.split("/")[0] for path in project.outputs()} == {"data", "metrics", "models", "reports"}
     assert len(project.champion()) == 1
+
+
+def pictures(address: str) -> set[str]:
+    """Keys of the image artifacts a server shows."""
+    shown = httpx.post(f"{address}/artifacts/filter", json={"artifacts": {"type": {"any_": ["image"]}}}, timeout=30).json()
+    return {str(artifact["key"]) for artifact in shown}
 
 
 @contextmanager

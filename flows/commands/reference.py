@@ -16,11 +16,12 @@ def command(
     root = enter()
     from flows.overrides import override
     from flows.reference import keep
+    from flows.turns import turn
 
+    with turn(change=True):
+        path = None if clear else keep(root)
+        override([f"validate.reference={path or 'null'}"])
     if clear:
-        override(["validate.reference=null"])
         print("validate.reference is null: drift is not measured")
         return
-    path = keep(root)
-    override([f"validate.reference={path}"])
     print(f"validate.reference is {path}: later data are compared with these; commit it together with params.yaml")

@@ -148,12 +148,12 @@ def fingerprint(ingest: Ingest, found: list[Source] | None = None) -> dict[str, 
     return {"format": 1, "sources": [_fingerprint(source) for source in (found or sources(ingest))]}
 
 
-def write_fingerprint(params: Params, found: list[Source] | None = None) -> Path:
-    """Check the sources and refresh :data:`paths.FINGERPRINT`, touching the file only when its content changes."""
+def write_fingerprint(params: Params, found: list[Source] | None = None, path: Path = paths.FINGERPRINT) -> Path:
+    """Check the sources and refresh the file, touching it only when its content changes."""
     check_source(params.ingest)
     content = fingerprint(params.ingest, found)
-    refresh_json(paths.FINGERPRINT, content)
-    return paths.FINGERPRINT
+    refresh_json(path, content)
+    return path
 
 
 def has_splits(names: list[str]) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stages.core import compute, paths
-from stages.core.io import atomic_directory, write_csv, write_json, write_metrics
+from stages.core.io import atomic_directory, write_bytes, write_csv, write_json, write_metrics
 from stages.core.manifest import Manifest
-from stages.core.model import CONFIG, save_model
+from stages.core.model import CONFIG, Encoder, save_model
 from stages.core.params import Params
 from stages.core.pixels import PixelStore
 from stages.core.stage import stage
@@ -13,7 +13,8 @@ from stages.core.tracking import Tracker
 from stages.core.training import distributed
 from stages.core.views.policy import Policy
 from stages.pretrain.launch import launch
-from stages.pretrain.probe import Probe
+from stages.pretrain.map import embedding_map
+from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
 
@@ -47,7 +48,12 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
             with atomic_directory(directory) as temporary:
                 write_json(temporary / CONFIG, {"kind": "none", "why": "pretrain.control is null"})
     write_csv(paths.reports("pretrain") / "curve.csv", COLUMNS, curve(runs))
-    raw = Probe.of(data.manifest, data.store, params.seed).raw_pixels()
+    probe = Probe.of(data.manifest, data.store, params.seed)
+    images, labels = probe.shown()
+    encoders = {label: Encoder(trained.backbone, data.preprocess, {}).encode for label, trained in runs.items()}
+    features = {label: encode(images).numpy() for label, encode in {"raw pixels": as_pixels, **encoders}.items()}
+    write_bytes(paths.reports("pretrain") / "embedding.png", embedding_map(features, labels, data.manifest.classes))
+    raw = probe.raw_pixels()
     numbers = metrics(runs["pretrained"], runs.get("control"), raw)
     write_metrics(paths.metrics("pretrain"), numbers)
     for label, trained in runs.items():

@@ -72,7 +72,18 @@ class Probe:
 
     def raw_pixels(self) -> dict[str, float]:
         """The same on pixels: what learning must beat."""
-        return self(lambda images: images.flatten(1).float() / 255)
+        return self(as_pixels)
+
+    def shown(self) -> tuple[Tensor, np.ndarray]:
+        """Images for a map, and their labels: the validation images; where none has a label, the sample, which is given none."""
+        if len(self.queries):
+            return self.queries, self.query_labels
+        return self.sample, np.full(len(self.sample), -1)
+
+
+def as_pixels(images: Tensor) -> Tensor:
+    """uint8 images ``(N, C, H, W)`` as features ``(N, C * H * W)``."""
+    return images.flatten(1).float() / 255
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from flows import data_versions
-from flows.data_diff import compare, summary
+from flows.data_diff import KINDS, compare, summary
 from flows.data_versions import Version
 from stages.core import paths
 from stages.core.drift import image_statistics
@@ -32,7 +32,7 @@ stages:
 CURATE = """\
   curate:
     cmd: python curated.py
-    deps: [curated.py, data/pool]
+    deps: [curated.py, dropped.txt, data/pool]
     outs: [data/curated/manifest.parquet]
 """
 SCRIPT = """\
@@ -46,6 +46,15 @@ frame = frame.replace("", None).astype({"width": int, "height": int, "channels":
 Manifest(frame).write("data/pool/manifest.parquet")
 with PixelWriter("data/pool/pixels", 1, 8) as writer:
     writer.append(np.load("pool.npy"))
+"""
+
+DROPS = """
+from pathlib import Path
+import pandas as pd
+from stages.core.manifest import Manifest
+frame = pd.read_parquet("data/pool/manifest.parquet")
+keep = ~frame["uri"].isin(Path("dropped.txt").read_text().split())
+Manifest(frame.assign(keep=keep, cluster=0, weight=1.0)).write("data/curated/manifest.parquet")
 """
 
 
@@ -66,8 +75,8 @@ def pixels(count: int, brightness: int = 100) -> np.ndarray:
     return numpy_generator(0, "pool", count).integers(brightness, brightness + 60, (count, 1, 8, 8), dtype=np.uint8)
 
 
-def pool(project: Tiny, name: str, frame: pd.DataFrame, images: np.ndarray) -> None:
-    (project.root / "dvc.yaml").write_text(POOL)
+def pool(project: Tiny, name: str, frame: pd.DataFrame, images: np.ndarray, curated: bool = False) -> None:
+    (project.root / "dvc.yaml").write_text(POOL + (CURATE if curated else ""))
     (project.root / "pool.py").write_text(SCRIPT)
     frame.to_csv(project.root / "pool.csv", index=False)
     np.save(project.root / "pool.npy", images)
@@ -78,17 +87,9 @@ def pool(project: Tiny, name: str, frame: pd.DataFrame, images: np.ndarray) -> N
 
 def test_a_curation_of_earlier_images_is_left_aside(project: Tiny) -> None:
     pool(project, "v1", rows(30), pixels(30))
-    script = """
-import pandas as pd
-from stages.core.manifest import Manifest
-frame = pd.read_parquet("data/pool/manifest.parquet")
-Manifest(frame.assign(keep=True, cluster=0, weight=1.0)).write("data/curated/manifest.parquet")
-"""
-    (project.root / "curated.py").write_text(script)
-    curate = (
-        "  curate:\n    cmd: python curated.py\n    deps: [curated.py, data/pool]\n    outs: [data/curated/manifest.parquet]\n"
-    )
-    (project.root / "dvc.yaml").write_text(POOL + curate)
+    (project.root / "curated.py").write_text(DROPS)
+    (project.root / "dropped.txt").write_text("")
+    (project.root / "dvc.yaml").write_text(POOL + CURATE)
     project.dvc("repro", "-q")
     project.commit("curated")
     project.git("tag", "-a", "data/v2", "-m", "the same, curated")
@@ -143,7 +144,25 @@ def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -
     folder = project.root / "reports/data/v1..v2"
     with (folder / "changes.csv").open() as file:
         assert sum(row["change"] == "removed" for row in csv.DictReader(file)) == 3
-    assert (folder / "index.html").read_text().count("data:image/png") == 4
+
+
+def test_every_kind_of_change_has_its_contact_sheet(project: Tiny) -> None:
+    (project.root / "curated.py").write_text(DROPS)
+    (project.root / "dropped.txt").write_text("image7.png")
+    old = rows(30)
+    old.loc[5, ["status", "id", "label"]] = ["quarantined", "", ""]
+    pool(project, "v1", old, pixels(30), curated=True)
+    (project.root / "dropped.txt").write_text("image8.png image9.png")
+    new = rows(30)
+    new.loc[0, "label"], new.loc[1, "split"] = "bird", "test"
+    new.loc[2, ["status", "id", "label"]] = ["quarantined", "", ""]
+    new = pd.concat([new.drop(index=[3]), rows(1, "fresh")], ignore_index=True)
+    pool(project, "v2", new, np.concatenate([np.delete(pixels(30), 3, 0), pixels(1)]), curated=True)
+    project.rootstock("data", "diff", "v1", "v2")
+    page = (project.root / "reports/data/v1..v2/index.html").read_text()
+    counts = {"added": 2, "removed": 2, "moved": 1, "relabelled": 1, "re-kept": 3, "broken": 1, "mended": 1}
+    for kind, count in counts.items():
+        assert f'<h2>{count} images {KINDS[kind]}</h2>\n<img alt="{kind}" src="data:image/png;base64,' in page
 
 
 def test_a_diff_sees_that_pixels_drifted_and_nothing_where_nothing_changed(project: Tiny) -> None:

@@ -23,7 +23,7 @@ from flows.experiment.flow import _parent
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec
 from flows.tracking import Store
-from tests.flows.test_servers import until
+from tests.flows.staying import until
 from tests.flows.tiny import Tiny, tiny
 
 METHODS = "pretrain.method=simclr,instance"

@@ -10,19 +10,21 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from flows.events import Event
 from flows.live import LiveView
+from tests.flows.staying import state
 from tests.flows.tiny import Tiny, tiny
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==")
 
 
-def artifacts(server: str, key: str) -> list[dict[str, object]]:
-    found: list[dict[str, object]] = httpx.post(f"{server}/artifacts/filter", json={"artifacts": {"key": {"any_": [key]}}}).json()
+def artifacts(server: str, key: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = httpx.post(f"{server}/artifacts/filter", json={"artifacts": {"key": {"any_": [key]}}}).json()
     return found
 
 
@@ -91,7 +93,14 @@ def test_a_webhook_hears_of_a_failed_run_and_its_address_is_in_no_output(
         assert "ROOTSTOCK_WEBHOOK_URL is not set" in project.rootstock("notify", code=2)
         printed = project.rootstock("notify", "--private", ROOTSTOCK_WEBHOOK_URL=address)
         assert "token-in-the-address" not in printed
+        page = project.root / "reports/evaluate/index.html"
+        page.parent.mkdir(parents=True)
+        page.write_text("the report")
         project.rootstock("run", "--set", "pretrain.method=instance", code=1, TINY_BREAK="1")
+        addresses = {name: state(project, name)["address"] for name in ("prefect", "mlflow")}
+        (summary,) = artifacts(f"{addresses['prefect']}/api", "summary")
+        assert summary["data"].count(f"]({addresses['mlflow']}/#/experiments/") == 4  # three stages and the whole run
+        assert f"[reports/evaluate/index.html]({page.as_uri()})" in summary["data"]
         deadline = time.monotonic() + 90
         while not told:
             assert time.monotonic() < deadline, "nobody called"

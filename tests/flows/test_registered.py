@@ -21,7 +21,7 @@ from flows import encoder_aliases, versions
 from flows.encoder_aliases import SCORES, VALIDATION, Standing
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, ENCODER, FINETUNE_BEST, FROZEN_BEST, Version
-from tests.flows.conftest import Project
+from tests.flows.little import Project
 
 PICKLES = {bytes([0x80, protocol]) for protocol in (2, 3, 4, 5)}
 

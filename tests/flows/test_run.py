@@ -64,6 +64,19 @@ def test_plan_names_the_change_and_runs_nothing(project: Any) -> None:
     assert project.text("data/a.txt") == "by hand"
 
 
+def test_plan_for_other_values_leaves_the_file_as_it_was(ran: Any) -> None:
+    before = ran.text("params.yaml")
+    supposed = ran.rootstock("plan", "--set", "pretrain.epochs=7", "--set", "seed=0")
+    lines = {line.split()[0]: line.split(maxsplit=2)[1:] for line in supposed.out.splitlines()}
+    assert {name: line[0] for name, line in lines.items()} == {"a": "cached", "b": "cached", "c": "run", "d": "maybe"}, supposed
+    assert "pretrain.epochs 30 → 7" in lines["c"][1]
+    refused = ran.rootstock("plan", "--set", "pretrain.epochs=-1")
+    assert refused.code == 2 and "pretrain.epochs is -1" in refused.err, refused
+    assert ran.text("params.yaml") == before
+    assert "nothing to do" in ran.rootstock("plan").out
+    assert not list(ran.root.glob(".rootstock/plan.*"))
+
+
 def test_a_stage_that_says_no_stops_what_is_below_it(project: Any) -> None:
     project.add("b", ["data/a.txt"], "data/b.txt", "b", body='    raise Refused("the data is not good enough")')
     refused = project.rootstock("run")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,13 @@ def told(server: str, event: str, sentence: str) -> dict[str, Any]:
         time.sleep(0.2)
 
 
+def unknown_share(sentence: str) -> float:
+    """The share of images unlike any in training, as the check says it."""
+    found = re.search(r"([\d.]+) % unlike anything in training", sentence)
+    assert found
+    return float(found[1]) / 100
+
+
 def test_an_alarm_is_an_event_and_so_is_that_all_is_quiet(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     alike = np.random.default_rng(0).normal(size=(2, 80, 4)).astype(np.float32)
@@ -70,6 +78,7 @@ def test_the_drift_check_is_quiet_on_more_of_the_same_and_raises_an_alarm_on_noi
         found = json.loads((registered.root / "reports/drift/drift.json").read_text())
         assert found["alarm"]
         assert "drift" in found["reasons"]
+        assert unknown_share(quiet.message) < 0.1 < unknown_share(alarm.message)
         assert told(server, "rootstock.drift", found["sentence"])
 
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.flows.conftest import Project as InProcess
+from tests.flows.little import Project as InProcess
 from tests.project import ROOT, Project
 
 PIPELINE = """\

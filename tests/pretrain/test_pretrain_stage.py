@@ -43,6 +43,7 @@ def test_the_stage_leaves_two_encoders_a_curve_and_metrics_and_does_it_again(pro
     assert {"bf16_in_hardware", "precision", "threads"} <= next(event for event in events if event["kind"] == "tags")[
         "values"
     ].keys()
+    assert (paths.reports("pretrain") / "embedding.png").stat().st_size > 5000
     assert not list(paths.RESUME.glob("*"))
     run_stage(main, quick())
     assert digest(*OUTPUTS) == first
