@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.datasets import load_digits
 
 from flows import announcements
 from flows.monitoring import announce, judge, report, unknown
@@ -69,3 +70,12 @@ def test_quiet_or_alarm_an_event_waits_for_a_server(tmp_path: Path, monkeypatch:
 def test_too_few_images_are_refused() -> None:
     with pytest.raises(DataError, match="too few"):
         judge(features(0, 100), features(1, 5), MONITOR, 0, "champion")
+
+
+@pytest.mark.parametrize("unseen", [(8, 9), (0, 1)])
+def test_classes_that_training_never_saw_count_as_unknown_far_more_often(unseen: tuple[int, ...]) -> None:
+    digits = load_digits()
+    strange = np.isin(digits.target, unseen)
+    order = numpy_generator(0, "unseen").permutation(np.flatnonzero(~strange))
+    seen, held, new = (digits.data[rows].astype(np.float32) for rows in (order[:1000], order[1000:], strange))
+    assert unknown(seen, new, 0).mean() > 5 * max(unknown(seen, held, 0).mean(), 0.01)
