@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, encoders, run_cache, worktrees
-from flows.dvc import LockEntry
+from flows import dvc, encoders, lockfile, run_cache, worktrees
 from flows.factors import WORKDIR
+from flows.lockfile import LockEntry
 from stages.core import paths, sources
 from stages.core.errors import ConfigError, DataError
 from stages.core.io import atomic_directory
@@ -70,7 +70,7 @@ class Version:
     def entries(self) -> dict[str, LockEntry]:
         """Its ``dvc.lock``."""
         text = worktrees.read_at(self.root, self.commit, "dvc.lock") if self.commit else _text(self.root / "dvc.lock")
-        return dvc.parse_lock(text)
+        return lockfile.parse_lock(text)
 
     def digest(self, path: Path) -> str | None:
         """The hash of one of its outputs; None where it has no such output."""

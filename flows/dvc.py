@@ -1,13 +1,10 @@
-"""The one adapter to DVC: what is stale and why, what a stage's entry in ``dvc.lock`` says, how a stage is run."""
+"""The one adapter to DVC: what is stale and why, how a stage is run."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import threading
-import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,17 +12,15 @@ from typing import Any
 import yaml
 
 from flows import staleness
+from flows.lockfile import LOADER, ONE_AT_A_TIME
 from flows.processes import Supervised
 from stages.core.errors import ConfigError
-from stages.core.io import canonical_json, write_text
+from stages.core.io import write_text
 from stages.core.registry import nearest
 
 RESTORED = "is cached - skipping run"
 UNCHANGED = "didn't change, skipping"
 BUSY = "it is being blocked by"
-PATIENCE = 10.0
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_ONE_AT_A_TIME = threading.Lock()  # DVC's own lock does not guard threads of one process against each other
 
 
 @dataclass(frozen=True)
@@ -67,34 +62,6 @@ class Plan:
         return [stage for stage in self.order if stage in found]
 
 
-@dataclass(frozen=True)
-class LockEntry:
-    """What ``dvc.lock`` says of one stage: its identity, its inputs, its outputs."""
-
-    stage: str
-    command: str
-    dependencies: dict[str, str]
-    outputs: dict[str, str]
-    sizes: dict[str, int]
-    params: dict[str, Any]
-    identity: str
-
-    @classmethod
-    def parse(cls, stage: str, entry: Mapping[str, Any]) -> LockEntry:
-        """Read the entry as DVC writes it."""
-        params = {key: value for values in entry.get("params", {}).values() for key, value in values.items()}
-        items = [*entry.get("deps", []), *entry.get("outs", [])]
-        return cls(
-            stage=stage,
-            command=str(entry.get("cmd", "")),
-            dependencies={item["path"]: item.get("md5", "") for item in entry.get("deps", [])},
-            outputs={item["path"]: item.get("md5", "") for item in entry.get("outs", [])},
-            sizes={item["path"]: int(item.get("size", 0)) for item in items},
-            params=params,
-            identity=hashlib.md5(canonical_json(entry).encode(), usedforsecurity=False).hexdigest(),
-        )
-
-
 def cache_folder(root: Path = Path()) -> Path:
     """Where DVC keeps its cache: in the checkout, or where ``cache.dir`` says, so that several share it."""
     from dvc.config import Config
@@ -123,7 +90,7 @@ def repository() -> Iterator[Any]:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo, lock_repo
 
-    with _ONE_AT_A_TIME:
+    with ONE_AT_A_TIME:
         try:
             with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
                 yield repo
@@ -209,7 +176,7 @@ def check_names(names: Iterable[str], path: Path = Path("dvc.yaml")) -> None:
         ConfigError: the name does not exist, or the file cannot be read.
     """
     try:
-        known = list(yaml.load(path.read_text(), _LOADER).get("stages", {}))
+        known = list(yaml.load(path.read_text(), LOADER).get("stages", {}))
     except (yaml.YAMLError, AttributeError):
         raise ConfigError(f"{path.resolve()} is not valid: expected a mapping with stages") from None
     for name in names:
@@ -224,33 +191,6 @@ def read_reasons(name: str) -> list[str]:
             if stage.addressing == name:
                 return staleness.reasons(stage)
     raise ConfigError(f"there is no stage {name!r} in dvc.yaml")
-
-
-def read_lock(path: Path = Path("dvc.lock")) -> dict[str, LockEntry]:
-    """The entries of ``dvc.lock`` by stage name; none where the file is missing."""
-    with _ONE_AT_A_TIME:
-        return parse_lock(path.read_text() if path.is_file() else "")
-
-
-def read_entry(name: str) -> LockEntry:
-    """A stage's entry in ``dvc.lock``, which another stage's DVC may be writing at this moment, and not in one step.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with suppress(yaml.YAMLError, KeyError, AttributeError):
-            return read_lock()[name]
-        if time.monotonic() > deadline:
-            raise ConfigError(f"dvc.lock has no entry for {name}")
-        time.sleep(0.02)
-
-
-def parse_lock(text: str) -> dict[str, LockEntry]:
-    """The entries of the text of a ``dvc.lock``."""
-    document = yaml.load(text, _LOADER) or {}
-    return {name: LockEntry.parse(name, entry) for name, entry in document.get("stages", {}).items()}
 
 
 def run_stage(name: str, events: Path, force: bool = False, pool: str | None = None) -> Supervised:

@@ -5,7 +5,6 @@ Repetitions differ in the seed alone, so their spread is the yardstick ("seed no
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -67,45 +66,17 @@ class Verdict:
 
 def seed_noise(results: Sequence[Result]) -> Noise:
     """Pooled within-configuration standard deviation; ``freedom`` is 0 when no configuration was repeated."""
-    groups = _groups(results)
-    freedom = sum(len(group) - 1 for group in groups.values())
+    repeated = groups(results)
+    freedom = sum(len(group) - 1 for group in repeated.values())
     if not freedom:
         return Noise(math.nan, 0)
-    squares = sum(float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in groups.values())
+    squares = sum(float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in repeated.values())
     return Noise(math.sqrt(squares / freedom), freedom)
 
 
 def estimate(scores: Sequence[float], noise: Noise) -> Estimate:
     """Mean of the scores, interval from the pooled seed noise (Student's t)."""
     return _interval(float(np.mean(scores)), noise.deviation / math.sqrt(len(scores)), noise, len(scores), _student(noise))
-
-
-def variance_shares(results: Sequence[Result]) -> dict[str, float]:
-    """Share of the variance of the scores that each factor, their interactions and the seed explain; the shares add up to 1.
-
-    Factor shares are averages over all orders of entering the factors, which for a full factorial are the classic sums of
-    squares and for a sample or with failed cells is still fair ("Relative Importance for Linear Regression in R: The Package
-    relaimpo", 2006). ``interactions`` is what configurations explain beyond that; ``seed`` is the spread inside configurations.
-    Without repetitions the two cannot be told apart and stand together. All zero when all scores are equal.
-    """
-    scores = np.array([result.score for result in results])
-    keys = varied(results)
-    names = [*keys, *(("interactions", "seed") if seed_noise(results).freedom else ("interactions or seed",))]
-    total = float(((scores - scores.mean()) ** 2).sum())
-    if total <= 1e-24 * max(1.0, float((scores**2).sum())):
-        return dict.fromkeys(names, 0.0)
-    columns = {key: _encode([result.configuration.get(key) for result in results]) for key in keys}
-    explained = {
-        subset: _explained([columns[key] for key in subset], scores)
-        for size in range(len(keys) + 1)
-        for subset in itertools.combinations(keys, size)
-    }
-    shares = {key: _shapley(key, keys, explained) / total for key in keys}
-    within = sum(
-        float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in _groups(results).values()
-    )
-    rest = max(0.0, 1 - within / total - sum(shares.values()))
-    return {**shares, **dict(zip(names[len(keys) :], (rest, within / total), strict=False))}
 
 
 def varied(results: Sequence[Result]) -> list[str]:
@@ -159,7 +130,7 @@ def _held_equal(results: Sequence[Result], first: str, second: str, versions: in
     scores = np.array([np.mean([result.score for result in group]) for group in groups.values()])
     names = list(dict.fromkeys(one[DATA] for one in ones))
     data = np.array([[float(one[DATA] == name) for name in names] for one in ones])
-    others = [_encode([one.get(key) for one in ones]) for key in varied(results) if key != DATA]
+    others = [encode([one.get(key) for one in ones]) for key in varied(results) if key != DATA]
     design = np.concatenate([data, *others], axis=1)
     freedom = len(scores) - int(np.linalg.matrix_rank(design))
     contrast = np.zeros(design.shape[1])
@@ -224,11 +195,12 @@ def _rank(results: Sequence[Result], version: str, versions: Sequence[str]) -> f
     return float(np.mean(known)) if known else math.nan
 
 
-def _groups(results: Sequence[Result]) -> dict[str, list[float]]:
-    groups: dict[str, list[float]] = {}
+def groups(results: Sequence[Result]) -> dict[str, list[float]]:
+    """The scores of every configuration's repetitions."""
+    found: dict[str, list[float]] = {}
     for result in results:
-        groups.setdefault(result.key, []).append(result.score)
-    return groups
+        found.setdefault(result.key, []).append(result.score)
+    return found
 
 
 def _student(noise: Noise) -> float:
@@ -243,29 +215,11 @@ def _interval(value: float, error: float, noise: Noise, count: int, factor: floa
     return Estimate(value, value - factor * error, value + factor * error, count)
 
 
-def _encode(values: Sequence[Any]) -> Array:
-    """One column per level but the first; many numeric levels become a straight line and a parabola. (n, columns)."""
+def encode(values: Sequence[Any]) -> Array:
+    """Values (n,) of a factor as columns (n, k): one a level but the first; many numeric levels become a line and a parabola."""
     levels = list(dict.fromkeys(canonical_json(value) for value in values))
     if len(levels) > 8 and all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         ranks = np.array([sorted(set(values)).index(value) for value in values], dtype=np.float64)
         ranks = ranks / ranks.max() - 0.5
         return np.stack([ranks, ranks**2], axis=1)
     return np.array([[float(canonical_json(value) == level) for level in levels[1:]] for value in values])
-
-
-def _explained(columns: Sequence[Array], scores: Array) -> float:
-    """Sum of squares explained by an intercept and the columns, over the intercept alone."""
-    design = np.concatenate([np.ones((len(scores), 1)), *columns], axis=1)
-    fitted = design @ np.linalg.lstsq(design, scores, rcond=None)[0]
-    return float(((fitted - scores.mean()) ** 2).sum())
-
-
-def _shapley(key: str, keys: Sequence[str], explained: Mapping[tuple[str, ...], float]) -> float:
-    """Mean gain from adding ``key``, over all orders of the factors."""
-    others, gain = [name for name in keys if name != key], 0.0
-    for size in range(len(others) + 1):
-        weight = 1 / (len(keys) * math.comb(len(others), size))
-        for subset in itertools.combinations(others, size):
-            with_key = tuple(name for name in keys if name in subset or name == key)
-            gain += weight * (explained[with_key] - explained[subset])
-    return gain

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import cards, dvc, lineage, versions
+from flows import cards, lineage, lockfile, versions
 from flows.environment import git
 from flows.registration import CARD, describe, one_at_a_time, register
 from flows.tracking import Store
@@ -53,7 +53,7 @@ def register_encoders(store: Store, made_by: Mapping[str, str], say: Say) -> dic
 
 def read_standings(made_by: Mapping[str, str]) -> list[Standing]:
     """The encoders that ``dvc.lock`` knows, with what finetune and evaluate measured on validation."""
-    outputs = {path: digest for entry in dvc.read_lock().values() for path, digest in entry.outputs.items()}
+    outputs = {path: digest for entry in lockfile.read_lock().values() for path, digest in entry.outputs.items()}
     scores = _scores() if str(paths.reports("evaluate")) in outputs else {}
     standings = []
     for name, directory in ENCODERS.items():
@@ -83,7 +83,9 @@ def _register(store: Store, one: Standing, standings: list[Standing], made_by: M
     evaluation = made_by.get(str(paths.reports("evaluate")), "")
     if known and known.tags.get(EVALUATION) == evaluation:
         return known
-    pool = next((entry.outputs[str(paths.POOL)] for entry in dvc.read_lock().values() if str(paths.POOL) in entry.outputs), "")
+    pool = next(
+        (entry.outputs[str(paths.POOL)] for entry in lockfile.read_lock().values() if str(paths.POOL) in entry.outputs), ""
+    )
     commit = git("rev-parse", "HEAD")
     tags = {
         "rootstock.data": pool,

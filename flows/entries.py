@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.dvc import LockEntry
+from flows.lockfile import LockEntry
 from flows.tracking import DIGEST, IDENTITY, INPUTS, OUTPUTS, PARENTS, STAGE, Store, flatten
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -13,21 +12,19 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import dvc, staleness, warm
+from flows import dvc, lockfile, staleness, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
-from flows.events import Event, EventStream
+from flows.following import Execution, See
 from flows.ledger import Closed, Ledger
 from flows.scribe import Scribe
 from flows.tracking import flatten
 from stages.core import paths
-from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
+from stages.core.errors import RootstockError, StageFailed
 from stages.core.io import read_json, write_json
 from stages.core.progress import clock
 
 Say = Callable[[str], None]
-See = Callable[[Event], None]
-EXIT = re.compile(r"failed to run: .*, exited with (-?\d+)")
 CHATTER = re.compile(
     r"^(Running stage '|> |Updating lock file|Generating lock file|To track the changes|To enable auto staging|\s*git add |"
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR: failed to reproduce|\s*$)"
@@ -35,12 +32,6 @@ CHATTER = re.compile(
 LOCK_FILE = Path("requirements.lock")
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
-CHECK = 5.0
-"""Seconds between two looks whether MLflow still takes what is told."""
-
-
-class StageDied(StageFailed):
-    """A signal ended the stage: nothing is wrong with the request, so it is tried again."""
 
 
 class Cancelled(StageFailed):
@@ -129,7 +120,7 @@ class PipelineRun:
                 say("another run works on it; waiting for that one to end")
                 told = True
             self.cancelled.wait(2)
-        entry = dvc.read_entry(node.name)
+        entry = lockfile.read_entry(node.name)
         if execution.skipped:  # another pipeline was faster, or DVC had it in its run cache
             return self._link(node, "restored" if execution.restored else "cached", time.monotonic() - began)
         self.ledger.finish(node.name, entry)
@@ -145,9 +136,9 @@ class PipelineRun:
             known = read_json(TIMES) if TIMES.is_file() else {}
             write_json(TIMES, {**known, name: round(seconds, 1)})
 
-    def _once(self, node: Node, say: Say, log: Say, see: See | None) -> _Execution:
+    def _once(self, node: Node, say: Say, log: Say, see: See | None) -> Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
-        execution = _Execution(self, node.name, see)
+        execution = Execution(self.ledger, node.name, self.key, see)
         with dvc.run_stage(node.name, execution.stream.path, node.name in self.force, self.pool) as process:
             for line in process.lines():
                 if self.cancelled.is_set():
@@ -166,64 +157,8 @@ class PipelineRun:
 
     def _link(self, node: Node, state: str, seconds: float = 0.0) -> Outcome:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen it."""
-        run, imported = self.ledger.link(dvc.read_entry(node.name))
+        run, imported = self.ledger.link(lockfile.read_entry(node.name))
         return Outcome(node.name, state, seconds, run, headline(node), "imported" if imported else "")
-
-
-class _Execution:
-    """One execution of one stage as seen from outside: its lines, its events, its MLflow run."""
-
-    def __init__(self, pipeline: PipelineRun, stage: str, see: See | None) -> None:
-        self.pipeline, self.stage, self.see = pipeline, stage, see
-        self.stream = EventStream.of(stage, pipeline.key)
-        self._checked = time.monotonic()
-        self.end: Event | None = None
-        self.skipped = self.restored = self.busy = False
-        self.code: int | None = None
-        self.last = ""
-
-    def look_after(self) -> None:
-        """Forward what the stage has told since the last look; now and then ask whether it could be written."""
-        if events := list(self.stream.new()):
-            self.pipeline.ledger.forward(self.stage, events)
-        for event in events:
-            if self.see:
-                self.see(event)
-            if event.kind == "end":
-                self.end = event
-        if time.monotonic() - self._checked > CHECK:
-            self._checked = time.monotonic()
-            self.pipeline.ledger.flush()
-
-    def read(self, line: str) -> None:
-        """Learn from a line of DVC what became of the command."""
-        if line.startswith("Running stage '"):
-            self.pipeline.ledger.open(self.stage)
-        self.restored = self.restored or dvc.RESTORED in line
-        self.skipped = self.skipped or self.restored or dvc.UNCHANGED in line
-        self.busy = self.busy or dvc.BUSY in line
-        if found := EXIT.search(line):
-            self.code = int(found[1])
-        if line.strip():
-            self.last = line.removeprefix("ERROR: ")
-
-    def failure(self, code: int) -> RootstockError:
-        """The error that tells what happened, with the exit code it stands for."""
-        ended = self.code if self.code is not None else code
-        number = -ended if ended < 0 else ended - 128
-        if (self.code is not None or code > 128) and number in set(signal.Signals):
-            message = f"{self.stage} was ended by {signal.Signals(number).name}"
-            self.fail("KILLED", message)
-            return StageDied(message)
-        message = str(self.end.fields["message"]) if self.end else self.last
-        self.fail("FAILED", message)
-        kinds: dict[int, type[RootstockError]] = {1: Refused, 2: ConfigError}
-        kind = kinds.get(int(self.end.fields["code"]), StageFailed) if self.end else StageFailed
-        return kind(f"{self.stage}: {message}")
-
-    def fail(self, status: str, message: str) -> None:
-        """Close the MLflow run of a stage that did not end well."""
-        self.pipeline.ledger.fail(self.stage, status, message)
 
 
 def provenance() -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flows import audit, database, dvc, versions
+from flows import audit, database, lockfile, versions
 from flows.audit import Sighting
 from flows.dvc import Plan
 from flows.overrides import override
@@ -85,7 +85,7 @@ def _mark(store: Store, sightings: dict[str, list[Sighting]]) -> None:
 
 def _places(ids: Sequence[str]) -> dict[str, list[str]]:
     if not paths.POOL_MANIFEST.is_file() or str(paths.POOL) not in {
-        path for entry in dvc.read_lock().values() for path in entry.outputs
+        path for entry in lockfile.read_lock().values() for path in entry.outputs
     }:
         return {}
     import pandas as pd

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from flows import abandoned
-from flows.dvc import LockEntry
 from flows.events import Event
+from flows.lockfile import LockEntry
 from flows.recording import StageRun, import_run
 from flows.tracking import Store
 

@@ -23,7 +23,8 @@ from prefect.tasks import Task
 
 from flows import dvc, elsewhere, encoders, environment, gpus, scribe, summary, warm
 from flows.dvc import Plan
-from flows.execution import PipelineRun, StageDied, provenance
+from flows.execution import PipelineRun, provenance
+from flows.following import StageDied
 from flows.live import LiveView
 from flows.server import prefect_server
 from flows.turns import turn

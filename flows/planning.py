@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from flows import dvc, encoders, overrides, promotion, warm
+from flows import dvc, encoders, lockfile, overrides, promotion, warm
 from flows.checks import check_choices
 from flows.dvc import Plan
 from flows.execution import TIMES, provenance
@@ -70,7 +70,7 @@ def promote_workspace(dry_run: bool, why: str, approved_by: str = "") -> Promoti
 
 def link(store: Store, plan: Plan) -> dict[str, str]:
     """Output path → the run that made it, for every stage of a fresh plan; runs this store lacks are rebuilt."""
-    entries = dvc.read_lock()
+    entries = lockfile.read_lock()
     made_by: dict[str, str] = {}
     for name in plan.order:
         entry = entries[name]

@@ -1,25 +1,24 @@
-"""From trained to champion: register, let the gates decide, move the names in an order that no crash can break."""
+"""From trained to champion: register the model, let the gates decide, and where all agree move the alias."""
 
 from __future__ import annotations
 
-import getpass
 import importlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
-from flows import announcements, cards, dvc, lineage, versions
-from flows.dvc import LockEntry
+from flows import announcements, cards, lineage, lockfile, versions
+from flows.aliases import ROLLED_BACK, ROLLED_BACK_WHY, move, no_longer_candidate, now
 from flows.encoder_aliases import register_encoders
 from flows.environment import git
 from flows.evidence import APPROVED, Evidence, Verdict
+from flows.lockfile import LockEntry
 from flows.packaging import DOCUMENTS
-from flows.registration import CARD, attach, describe, one_at_a_time, register
+from flows.registration import CARD, attach, describe, register
 from flows.tracking import Store
-from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS, Version
+from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, Version
 from stages.core import paths, registry
 from stages.core.errors import ConfigError, Refused
 from stages.core.io import write_json, write_text
@@ -27,7 +26,6 @@ from stages.core.params import Promote
 
 GATES = "flows.gates"
 GATE_TABLE = "rootstock.gates"
-ROLLED_BACK, ROLLED_BACK_WHY = "rootstock.rolled_back_at", "rootstock.rolled_back_why"
 Say = Callable[[str], None]
 
 
@@ -96,11 +94,11 @@ def promote(
     if approved_by and dry_run:  # the approval holds for this question only
         candidate.tags[APPROVED] = approved_by
     elif approved_by:
-        candidate.tag({APPROVED: approved_by, "rootstock.approved_at": _now()})
+        candidate.tag({APPROVED: approved_by, "rootstock.approved_at": now()})
     champion = versions.by_alias(store, CHAMPION)
     if champion is not None and champion.number == candidate.number:
         if not dry_run:
-            _no_longer_candidate(candidate)
+            no_longer_candidate(candidate)
         return Promotion(candidate, champion, {}, False, f"{candidate.title} is champion already")
     if candidate.tags.get(ROLLED_BACK) and not why:
         told = f"{candidate.title} was rolled back ({candidate.tags.get(ROLLED_BACK_WHY)})"
@@ -124,24 +122,6 @@ def promote(
     return Promotion(done, champion, verdicts, True, f"version {candidate.number} is champion{replaced}")
 
 
-def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Version]:
-    """Make ``previous`` (or version ``to``) champion again; returns the new and the old champion.
-
-    Raises:
-        ConfigError: nothing to go back to.
-    """
-    champion = versions.by_alias(store, CHAMPION)
-    target = versions.get(store, CLASSIFIER, to) if to else versions.by_alias(store, PREVIOUS)
-    if target is None or champion is None:
-        missing = "no previous champion: name another version with --to" if champion else "no champion"
-        raise ConfigError(f"there is nothing to roll back to: {CLASSIFIER} has {missing}")
-    if target.number == champion.number:
-        raise ConfigError(f"version {target.number} is champion already: name another with --to")
-    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
-    champion.tag({ROLLED_BACK_WHY: why, ROLLED_BACK: _now()})
-    return versions.get(store, CLASSIFIER, target.number), champion
-
-
 def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:
     """Ask every gate that is on, in the order of params.yaml."""
     verdicts = {}
@@ -159,7 +139,7 @@ def word(verdict: Verdict) -> str:
 
 def _candidate(store: Store, made_by: Mapping[str, str], dry_run: bool) -> Version:
     """The classifier of the workspace: its version, made where there is none; unregistered for a dry run."""
-    entries = dvc.read_lock()
+    entries = lockfile.read_lock()
     maker, digest = _output(entries, paths.FINETUNED)
     _, data = _output(entries, paths.POOL_MANIFEST.parent) if _has(entries, paths.POOL_MANIFEST.parent) else (None, "")
     evaluation = made_by.get(str(paths.reports("evaluate")), "")
@@ -195,41 +175,6 @@ def _output(entries: Mapping[str, LockEntry], path: Path) -> tuple[LockEntry, st
     raise ConfigError(f"dvc.lock knows no {path}: rootstock run makes it")
 
 
-def move(target: Version, champion: Version | None, tags: Mapping[str, str], kind: str = "promotion") -> None:
-    """Point ``champion`` at ``target``. Each write leaves exactly one champion, the old until the very last step.
-
-    The facts are written first and name the version that is replaced, then ``previous``, then the one alias that counts.
-    """
-    store = target.store
-    with one_at_a_time():
-        now = versions.aliases(store).get(CHAMPION)
-        if now != (champion.number if champion else None):
-            raise Refused(f"version {now} became champion while the gates were computed: run rootstock promote again")
-        who = {
-            "rootstock.promoted_at": _now(),
-            "rootstock.promoted_by": _who(),
-            "rootstock.replaced": champion.number if champion else "",
-        }
-        if target.tags.get(ROLLED_BACK):
-            who[ROLLED_BACK] = ""
-        target.tag({**who, **tags})
-        if champion is not None:
-            store.client.set_registered_model_alias(CLASSIFIER, PREVIOUS, champion.number)
-        store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, target.number)
-        _no_longer_candidate(target)
-    announcements.announce(
-        "rootstock.champion.moved",
-        {"prefect.resource.id": f"rootstock.model.{CLASSIFIER}", "prefect.resource.name": CLASSIFIER},
-        {"kind": kind, "version": target.number, "replaced": champion.number if champion else None, **tags},
-    )
-
-
-def _no_longer_candidate(version: Version) -> None:
-    """Take the alias away from a version that is champion, also where a killed promotion left it."""
-    if versions.aliases(version.store).get(CANDIDATE) == version.number:
-        version.store.client.delete_registered_model_alias(CLASSIFIER, CANDIDATE)
-
-
 def _comparison(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
     found = verdicts.get("champion")
     if found is None or found.passed is None:  # the first has nothing to differ from
@@ -256,11 +201,3 @@ def _keep_table(version: Version, verdicts: Mapping[str, Verdict]) -> None:
 
 def _text(verdict: Verdict) -> dict[str, str]:
     return {"value": verdict.value, "threshold": verdict.threshold, "interval": verdict.interval, "reason": verdict.reason}
-
-
-def _who() -> str:
-    return git("config", "user.email") or getpass.getuser()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

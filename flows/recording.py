@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from flows.dvc import LockEntry
 from flows.entries import record
 from flows.events import Event
+from flows.lockfile import LockEntry
 from flows.tracking import IMPORTED, STAGE, Store, flatten, numbers
 
 

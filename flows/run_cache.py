@@ -14,7 +14,8 @@ from typing import Any
 
 import yaml
 
-from flows.dvc import LockEntry, repository
+from flows.dvc import repository
+from flows.lockfile import LockEntry
 from stages.core.errors import ConfigError
 from stages.core.io import canonical_json, write_text
 

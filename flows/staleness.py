@@ -12,7 +12,7 @@ from stages.core import paths
 from stages.core.io import write_json
 
 if TYPE_CHECKING:
-    from flows.dvc import LockEntry
+    from flows.lockfile import LockEntry
 
 CODE_SUFFIXES = (".py",)
 NEVER = "never ran"

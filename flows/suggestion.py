@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flows import versions
+from flows.suggestion_images import Folder, Pool, Rows
 from flows.tracking import Store
 from flows.versions import CLASSIFIER, ENCODER, Version
-from stages.core import paths
 from stages.core.errors import ConfigError, DataError
 from stages.core.random import numpy_generator
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from stages.core.model import Encoder
     from stages.core.transferability import Score
 
@@ -59,7 +57,7 @@ def suggest(store: Store, folder: Path | None, images: int) -> Suggestion:
     from stages.core.features import pixel_features
     from stages.core.model import load_encoder
 
-    data = _Folder(folder, images) if folder else _Pool(images)
+    data = Folder(folder, images) if folder else Pool(images)
     scores: list[tuple[str, str, Score]] = []
     left_out = []
     seen = set()
@@ -73,7 +71,7 @@ def suggest(store: Store, folder: Path | None, images: int) -> Suggestion:
             continue
         if (size, channels) not in seen:
             seen.add((size, channels))
-            plain = pixel_features(_Rows(pixels), np.arange(len(pixels)))
+            plain = pixel_features(Rows(pixels), np.arange(len(pixels)))
             scores.append((PIXELS, f"{channels} × {size} × {size}", _few(plain, data.labels, data.classes)))
         features = encoder.encode(pixels).numpy()
         scores.append((_name(version), _about(version, encoder), _few(features, data.labels, data.classes)))
@@ -115,79 +113,6 @@ def as_json(found: Suggestion) -> str:
     rows = [{"encoder": name, "about": about, **asdict(score)} for name, about, score in found.ranking]
     head = {"images": found.images, "labelled": found.labelled, "rule": found.rule, "left_out": list(found.left_out)}
     return json.dumps({**head, "ranking": rows}, indent=2)
-
-
-class _Folder:
-    """Images of a folder, drawn down; the class is the folder an image lies in."""
-
-    def __init__(self, folder: Path, images: int) -> None:
-        from flows.prediction import find_images
-
-        files = find_images([folder])
-        if len(files) > images:
-            chosen = numpy_generator(0, "suggest", len(files)).choice(len(files), images, replace=False)
-            files = [files[place] for place in np.sort(chosen)]
-        from stages.core.images import Unreadable, open_image
-
-        self.pictures, kept = [], []
-        for file in files:
-            try:
-                self.pictures.append(open_image(file, 50_000_000))
-                kept.append(file)
-            except Unreadable:
-                continue
-        if not kept:
-            raise ConfigError(f"none of the {len(files)} images in {folder} can be read")
-        names = ["" if file.parent == folder else file.parent.relative_to(folder).parts[-1] for file in kept]
-        self.labels, self.classes = _numbered([None if name in {"", "unlabelled", "unlabeled"} else name for name in names])
-
-    def pixels(self, size: int, channels: int) -> Tensor:
-        """uint8 (N, C, H, W), as ingest would store them."""
-        import torch
-
-        from stages.core.images import resize, to_array
-
-        arrays = [resize(to_array(picture, channels), size) for picture in self.pictures]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
-
-
-class _Pool:
-    """Kept training images of the workspace."""
-
-    def __init__(self, images: int) -> None:
-        from stages.core.manifest import Manifest
-        from stages.core.pixels import PixelStore
-
-        manifest, self.store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
-        rows = manifest.pretraining_rows()
-        if len(rows) > images:
-            rows = np.sort(numpy_generator(0, "suggest", len(rows)).choice(rows, images, replace=False))
-        self.rows = rows
-        self.labels, self.classes = _numbered(manifest.frame["label"].iloc[rows].tolist())
-
-    def pixels(self, size: int, channels: int) -> Tensor:
-        """uint8 (N, C, H, W) from the store, which has one size."""
-        if self.store.shape[1:] != (channels, size, size):
-            raise DataError(f"takes {channels} × {size} × {size}, the pool holds {' × '.join(map(str, self.store.shape[1:]))}")
-        return self.store.gather(self.rows)
-
-
-class _Rows:
-    """Pixels at hand as something to gather from."""
-
-    def __init__(self, pixels: Tensor) -> None:
-        self.held = pixels
-
-    def gather(self, rows: np.ndarray) -> Tensor:
-        """Some rows."""
-        return self.held[rows]
-
-
-def _numbered(names: list[str | None]) -> tuple[np.ndarray, int]:
-    """Class numbers (n,), −1 without a name, and how many classes there are."""
-    known = sorted({name for name in names if isinstance(name, str)})
-    places = {name: number for number, name in enumerate(known)}
-    return np.array([places.get(name, -1) if isinstance(name, str) else -1 for name in names], dtype=np.int64), len(known)
 
 
 def _thinned(labels: np.ndarray) -> np.ndarray:

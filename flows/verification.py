@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import dvc
+from flows import dvc, lockfile
 from flows.evidence import answers
 from flows.lineage import SOURCES, Chain
 from flows.versions import CLASSIFIER, Version
@@ -29,7 +29,7 @@ class Check:
 
 def verify(chain: Chain) -> Iterator[Check]:
     """Check every output in the chain where it lies (workspace and DVC cache), the registered weights, and the evaluation."""
-    lock = {path: digest for entry in dvc.read_lock().values() for path, digest in entry.outputs.items()}
+    lock = {path: digest for entry in lockfile.read_lock().values() for path, digest in entry.outputs.items()}
     seen: set[tuple[str, str]] = set()
     steps = [*chain.steps.values(), *([chain.evaluation] if chain.evaluation else [])]
     for step in steps:

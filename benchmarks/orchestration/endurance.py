@@ -19,7 +19,7 @@ from flows import environment
 from flows.supervise import descendants
 
 OURS = "the runs' process"
-BESIDE = ("flows.forkserver", "flows.scribe", "uvicorn")
+BESIDE = ("flows.forkserver", "flows.desk", "uvicorn")
 
 
 def measure(runs: int) -> Row:

@@ -18,13 +18,13 @@ def command(
     """Compare new images with the training images through the champion's eyes. Exit code 1 when it raises an alarm."""
     given = images.resolve() if images else None
     root = enter()
-    from flows import monitoring
+    from flows import drift_report, monitoring
     from stages.core.errors import Refused
 
     found = monitoring.check(root, given)
     print(found.sentence)
     if found.unreadable:
         print(f"{found.unreadable} images could not be read")
-    print(f"report: {root / monitoring.FOLDER / 'index.html'}")
+    print(f"report: {root / drift_report.FOLDER / 'index.html'}")
     if found.alarm:
         raise Refused(f"drift: {', '.join(found.reasons)}")

@@ -16,11 +16,11 @@ def command(
 ) -> None:
     """Make the previous champion champion again, and say what is served from now on."""
     enter()
-    from flows import promotion
+    from flows import aliases
     from flows.tracking import Store
     from flows.versions import FORGOTTEN
 
-    now, before = promotion.rollback(Store.open(), why, to)
+    now, before = aliases.rollback(Store.open(), why, to)
     print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
     if gone := now.tags.get(FORGOTTEN):
         print(f"it was trained on what was forgotten since: {gone}", file=sys.stderr)

@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flows.effects import Estimate, Result, Verdict, estimate, main_effect, seed_noise, variance_shares, varied, verdict
+from flows.effects import Estimate, Result, Verdict, estimate, main_effect, seed_noise, varied, verdict
 from flows.experiment.board import Board, CellResult
 from flows.experiment.spec import Spec
 from flows.factors import DATA, Cell, show
+from flows.shares import variance_shares
 
 FEW_SHARED = 30
 

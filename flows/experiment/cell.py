@@ -13,11 +13,12 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows import dvc, encoders, environment, run_cache, worktrees
-from flows.execution import PipelineRun, Say, StageDied
+from flows import dvc, encoders, environment, lockfile, run_cache, worktrees
+from flows.execution import PipelineRun, Say
 from flows.experiment.board import Board, CellResult
 from flows.experiment.spec import Spec
 from flows.factors import Cell
+from flows.following import StageDied
 from flows.ledger import Ledger
 from flows.overrides import override
 from flows.tracking import Store, flatten, numbers
@@ -74,7 +75,7 @@ def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
     encoders.lay_out(load_params())
 
 
-def _of_the_data(entries: list[dvc.LockEntry]) -> list[str]:
+def _of_the_data(entries: list[lockfile.LockEntry]) -> list[str]:
     """Assignments that make params.yaml say how the data was made; what this code no longer knows is left out."""
     now = flatten(load_params().model_dump(by_alias=True))
     values = {key: value for entry in entries for key, value in flatten(entry.params).items()}
@@ -120,7 +121,7 @@ def _result(spec: Spec, board: Board, cell: Cell, pipeline: PipelineRun, run: st
     values = numbers(read_json(spec.metric_file))
     if spec.metric not in values:
         raise ConfigError(f"{spec.metric_file} holds no number {spec.metric!r}; it has {', '.join(values)}")
-    outputs = {path: digest for entry in dvc.read_lock().values() for path, digest in entry.outputs.items()}
+    outputs = {path: digest for entry in lockfile.read_lock().values() for path, digest in entry.outputs.items()}
     if PREDICTIONS.is_file():
         target = board.predictions(cell.identity)
         target.parent.mkdir(parents=True, exist_ok=True)

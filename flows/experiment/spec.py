@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, encoders, run_cache, worktrees
+from flows import dvc, encoders, lockfile, run_cache, worktrees
 from flows.checks import check_choices
 from flows.factors import WORKDIR, Cell, Factor, factorial, factors_of, sobol
 from flows.overrides import override
@@ -214,5 +214,5 @@ def _locked(root: Path, commit: str, data_stages: tuple[str, ...]) -> dict[str, 
     return {name: entries[name].outputs for name in data_stages if name in entries}
 
 
-def _entries(root: Path, commit: str) -> dict[str, dvc.LockEntry]:
-    return dvc.parse_lock(worktrees.read_at(root, commit, "dvc.lock"))
+def _entries(root: Path, commit: str) -> dict[str, lockfile.LockEntry]:
+    return lockfile.parse_lock(worktrees.read_at(root, commit, "dvc.lock"))

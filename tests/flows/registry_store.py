@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from flows import promotion, versions
-from flows.dvc import LockEntry
+from flows import aliases, versions
 from flows.entries import record
+from flows.lockfile import LockEntry
 from flows.registration import register
 from flows.tracking import Store
 from flows.verification import hash_of
@@ -123,4 +123,4 @@ def get(store: Store, number: int) -> Version:
 
 def crown(store: Store, number: int) -> None:
     """Make a version champion, whatever the gates would say."""
-    promotion.move(get(store, number), versions.by_alias(store, CHAMPION), {"rootstock.promoted_why": "test"})
+    aliases.move(get(store, number), versions.by_alias(store, CHAMPION), {"rootstock.promoted_why": "test"})

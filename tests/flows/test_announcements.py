@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 from registry_store import crown
 
-from flows import announcements, promotion
+from flows import aliases, announcements
 from flows.tracking import Store
 
 
@@ -18,7 +18,7 @@ def test_events_wait_for_a_server_and_keep_their_time(store: Store, monkeypatch:
     monkeypatch.delenv("PREFECT_API_URL", raising=False)
     crown(store, 1)
     crown(store, 2)
-    promotion.rollback(store, "it mistakes cats")
+    aliases.rollback(store, "it mistakes cats")
     waiting = [json.loads(line) for line in announcements.OUTBOX.read_text().splitlines()]
     assert [(one["payload"]["kind"], one["payload"]["version"]) for one in waiting] == [
         ("promotion", "1"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows import dvc, warm
+from flows import dvc, lockfile, warm
 from flows.scribe import Office, Scribe
 from stages.core.errors import ConfigError, StageFailed
 
@@ -34,7 +34,7 @@ def test_an_entry_that_another_stages_dvc_is_writing_is_waited_for(tmp_path: Pat
     lock = Path("dvc.lock")
     lock.write_text(whole[:-2])
     threading.Timer(0.3, lock.write_text, [whole]).start()
-    assert dvc.read_entry("a").command == "true"
+    assert lockfile.read_entry("a").command == "true"
 
 
 def test_a_killed_server_is_replaced(project: Any, monkeypatch: Any) -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flows.effects import Result, compare, estimate, main_effect, seed_noise, variance_shares, verdict
+from flows.effects import Result, compare, estimate, main_effect, seed_noise, verdict
 from flows.factors import factors_of, sobol
+from flows.shares import variance_shares
 from stages.core.random import numpy_generator
 
 

@@ -11,7 +11,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from flows import announcements
-from flows.monitoring import announce, judge, report, unknown
+from flows.drift_report import report
+from flows.monitoring import announce, judge, unknown
 from stages.core.errors import DataError
 from stages.core.params import Monitor
 from stages.core.random import numpy_generator

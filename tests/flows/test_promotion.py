@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from registry_store import answers, crown, get
 
-from flows import promotion, versions
+from flows import aliases, promotion, versions
 from flows.evidence import Evidence
 from flows.registration import register
 from flows.tracking import Store
@@ -43,34 +43,34 @@ def test_the_move_keeps_the_old_champion_at_hand_and_says_why(store: Store) -> N
 def test_rollback_swaps_and_names_what_it_serves(store: Store) -> None:
     crown(store, 1)
     crown(store, 2)
-    now, before = promotion.rollback(store, "it mistakes cats")
+    now, before = aliases.rollback(store, "it mistakes cats")
     assert (now.number, before.number) == ("1", "2")
     assert versions.aliases(store) == {CHAMPION: "1", PREVIOUS: "2"}
     assert get(store, 2).tags["rootstock.rolled_back_why"] == "it mistakes cats"
-    now, _ = promotion.rollback(store, "on purpose", to="3")
+    now, _ = aliases.rollback(store, "on purpose", to="3")
     assert versions.aliases(store) == {CHAMPION: "3", PREVIOUS: "1"}
     with pytest.raises(ConfigError, match="champion already"):
-        promotion.rollback(store, "again", to="3")
+        aliases.rollback(store, "again", to="3")
 
 
 def test_rollback_with_nothing_before_says_so(store: Store) -> None:
     with pytest.raises(ConfigError, match="nothing to roll back to"):
-        promotion.rollback(store, "why not")
+        aliases.rollback(store, "why not")
 
 
 def test_two_promotions_at_once_one_wins_and_the_other_is_told(store: Store) -> None:
     crown(store, 1)
     seen = versions.by_alias(store, CHAMPION)
-    promotion.move(get(store, 2), seen, {})
+    aliases.move(get(store, 2), seen, {})
     with pytest.raises(Refused, match="version 2 became champion while"):
-        promotion.move(get(store, 3), seen, {})
+        aliases.move(get(store, 3), seen, {})
     assert versions.aliases(store)[CHAMPION] == "2"
 
 
 KILLED_AT_EACH_WRITE = """
 import os, signal
 from mlflow import MlflowClient
-from flows import promotion, versions
+from flows import aliases, promotion, versions
 from flows.tracking import Store
 
 def attempt(left):
@@ -90,7 +90,7 @@ def attempt(left):
         os._exit(print(sorted(versions.aliases(store).items()), flush=True) or 0)
     for name in ("set_model_version_tag", "set_registered_model_alias", "delete_registered_model_alias"):
         setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
-    promotion.move(candidate, champion, {"rootstock.promoted_why": "test"})
+    aliases.move(candidate, champion, {"rootstock.promoted_why": "test"})
     print(sorted(versions.aliases(store).items()), flush=True)
     os._exit(0)
 
@@ -153,7 +153,7 @@ def test_what_was_rolled_back_comes_back_only_when_somebody_says_why(store: Stor
     """A nightly run on unchanged data finds the same model again, and its gates say what they said before."""
     crown(store, 1)
     crown(store, 2)
-    promotion.rollback(store, "it mistakes cats")
+    aliases.rollback(store, "it mistakes cats")
     made_by = workspace(store, 2)
     for dry_run in (True, False):
         nightly = promotion.promote(store, SETTINGS, print, made_by, dry_run=dry_run)

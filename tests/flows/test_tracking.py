@@ -15,8 +15,8 @@ import pytest
 
 from flows import entries, tracking, verification
 from flows.database import forget_remembered
-from flows.dvc import LockEntry
 from flows.environment import enter
+from flows.lockfile import LockEntry
 from flows.tracking import Store
 from flows.verification import hash_of
 from flows.versions import CLASSIFIER, EVALUATION, Version

@@ -1,0 +1,78 @@
+"""Which version is champion: the names move in an order that no crash can break, forwards and back."""
+
+from __future__ import annotations
+
+import getpass
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from flows import announcements, versions
+from flows.environment import git
+from flows.registration import one_at_a_time
+from flows.tracking import Store
+from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, PREVIOUS, Version
+from stages.core.errors import ConfigError, Refused
+
+ROLLED_BACK, ROLLED_BACK_WHY = "rootstock.rolled_back_at", "rootstock.rolled_back_why"
+
+
+def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Version]:
+    """Make ``previous`` (or version ``to``) champion again; returns the new and the old champion.
+
+    Raises:
+        ConfigError: nothing to go back to.
+    """
+    champion = versions.by_alias(store, CHAMPION)
+    target = versions.get(store, CLASSIFIER, to) if to else versions.by_alias(store, PREVIOUS)
+    if target is None or champion is None:
+        missing = "no previous champion: name another version with --to" if champion else "no champion"
+        raise ConfigError(f"there is nothing to roll back to: {CLASSIFIER} has {missing}")
+    if target.number == champion.number:
+        raise ConfigError(f"version {target.number} is champion already: name another with --to")
+    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
+    champion.tag({ROLLED_BACK_WHY: why, ROLLED_BACK: now()})
+    return versions.get(store, CLASSIFIER, target.number), champion
+
+
+def move(target: Version, champion: Version | None, tags: Mapping[str, str], kind: str = "promotion") -> None:
+    """Point ``champion`` at ``target``. Each write leaves exactly one champion, the old until the very last step.
+
+    The facts are written first and name the version that is replaced, then ``previous``, then the one alias that counts.
+    """
+    store = target.store
+    with one_at_a_time():
+        serving = versions.aliases(store).get(CHAMPION)
+        if serving != (champion.number if champion else None):
+            raise Refused(f"version {serving} became champion while the gates were computed: run rootstock promote again")
+        who = {
+            "rootstock.promoted_at": now(),
+            "rootstock.promoted_by": _who(),
+            "rootstock.replaced": champion.number if champion else "",
+        }
+        if target.tags.get(ROLLED_BACK):
+            who[ROLLED_BACK] = ""
+        target.tag({**who, **tags})
+        if champion is not None:
+            store.client.set_registered_model_alias(CLASSIFIER, PREVIOUS, champion.number)
+        store.client.set_registered_model_alias(CLASSIFIER, CHAMPION, target.number)
+        no_longer_candidate(target)
+    announcements.announce(
+        "rootstock.champion.moved",
+        {"prefect.resource.id": f"rootstock.model.{CLASSIFIER}", "prefect.resource.name": CLASSIFIER},
+        {"kind": kind, "version": target.number, "replaced": champion.number if champion else None, **tags},
+    )
+
+
+def no_longer_candidate(version: Version) -> None:
+    """Take the alias away from a version that is champion, also where a killed promotion left it."""
+    if versions.aliases(version.store).get(CANDIDATE) == version.number:
+        version.store.client.delete_registered_model_alias(CLASSIFIER, CANDIDATE)
+
+
+def _who() -> str:
+    return git("config", "user.email") or getpass.getuser()
+
+
+def now() -> str:
+    """This moment, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
