@@ -16,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from httpx import TransportError
+
 from flows.errand import Errand
 from flows.processes import Supervised
 from stages.core.errors import ConfigError, StageFailed
@@ -105,13 +107,18 @@ class Watch:
         if errand.begun or time.monotonic() - self._looked < LOOK:
             return ""
         self._looked = time.monotonic()
+        try:
+            return self._ask(errand)
+        except TransportError:  # the server restarts; the worker needs it too
+            return ""
+
+    def _ask(self, errand: Errand) -> str:
         found = self._client.read_flow_run(self._run)
         if found.state is None or errand.begun:
             return ""
         if found.state.is_final():
-            return (
-                f"the worker could not begin it: its run ended as {found.state.name} ({found.state.message or 'without a word'})"
-            )
+            said = found.state.message or "without a word"
+            return f"the worker could not begin it: its run ended as {found.state.name} ({said})"
         if not self._told:
             print(f"waits for a worker: prefect worker start --pool {self._pool} starts one", flush=True)
             self._told = True
