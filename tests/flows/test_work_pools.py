@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 
+from flows.gpus import LIMIT
 from flows.supervise import descendants
 from tests.flows.staying import api, runs, state, until
 from tests.flows.tiny import Tiny
@@ -138,6 +140,23 @@ def test_a_worker_that_is_killed_is_missed_and_the_stage_ends_all_the_same(up: T
     assert ("the worker that ran it is gone" in printed) == machine
     assert up.outputs() == before
     assert locked(up.root) == set()
+
+
+@pytest.mark.slow
+def test_a_gpu_that_a_killed_run_held_is_free_again(up: Tiny) -> None:
+    before, began = undisturbed(up), stage_waits(up)
+    graph = yaml.safe_load((up.root / "dvc.yaml").read_text())
+    graph["stages"]["pretrain"]["meta"] = {"resources": {"gpu": 1}}
+    (up.root / "dvc.yaml").write_text(yaml.safe_dump(graph, sort_keys=False))
+    run = up.start("run", CUDA_VISIBLE_DEVICES="0")
+    until(began.exists)
+    run.kill()
+    run.wait()
+    limit = f"{state(up, 'prefect')['address']}/api/v2/concurrency_limits/{LIMIT}"
+    assert httpx.get(limit, timeout=30).json()["active_slots"] == 1
+    up.rootstock("run", CUDA_VISIBLE_DEVICES="0")  # waits for it
+    assert up.outputs() == before
+    assert httpx.get(limit, timeout=30).json()["active_slots"] == 0
 
 
 def undisturbed(project: Tiny) -> dict[str, str]:
