@@ -17,10 +17,9 @@ from PIL import Image, ImageDraw, ImageFont
 from stages.core.features import normalise
 
 Array = NDArray[np.float32]
+Colour = tuple[int, int, int]
 PANEL, MARGIN, HEAD, FOOT, DOT = 320, 16, 40, 44, 2
 INK, FAINT, PAPER, FRAME = (32, 32, 36), (120, 120, 128), (250, 250, 248), (214, 214, 210)
-NAMED = 12
-"""Classes that fit into the legend; of more, only colours are seen."""
 
 
 def embedding_map(features: Mapping[str, Array], labels: NDArray[np.int64], classes: Sequence[str]) -> bytes:
@@ -42,7 +41,7 @@ def embedding_map(features: Mapping[str, Array], labels: NDArray[np.int64], clas
         for (x, y), label in zip(_fitted(places), labels, strict=True):
             at = left + x, HEAD + y
             draw.ellipse((at[0] - DOT, at[1] - DOT, at[0] + DOT, at[1] + DOT), fill=colours[label])
-    _legend(draw, dict(zip(classes, colours, strict=False)), f"{len(labels):,} images", HEAD + PANEL + 14)
+    _legend(draw, dict(zip(classes, colours, strict=False)), f"{len(labels):,} images", canvas.size)
     with io.BytesIO() as file:
         canvas.save(file, "PNG")
         return file.getvalue()
@@ -69,16 +68,22 @@ def _fitted(places: NDArray[np.float64]) -> NDArray[np.int64]:
     return placed
 
 
-def _legend(draw: ImageDraw.ImageDraw, colours: Mapping[str, tuple[int, int, int]], text: str, y: int) -> None:
+def _legend(draw: ImageDraw.ImageDraw, colours: Mapping[str, Colour], text: str, size: tuple[int, int]) -> None:
+    """How many images, and which colour is which class, for as many as there is room."""
+    y = size[1] - FOOT + 14
     draw.text((MARGIN, y), text, FAINT, _font(13))
     x = MARGIN + 20 + draw.textlength(text, _font(13))
-    for name, colour in colours.items() if len(colours) <= NAMED else ():
+    for name, colour in colours.items():
+        wide = draw.textlength(name, _font(13))
+        if x + 40 + wide > size[0] - MARGIN:
+            draw.text((x, y), "…", INK, _font(13))
+            return
         draw.ellipse((x, y + 5, x + 2 * DOT + 2, y + 2 * DOT + 7), fill=colour)
         draw.text((x + 12, y), name, INK, _font(13))
-        x += 28 + draw.textlength(name, _font(13))
+        x += 28 + wide
 
 
-def _colour(number: int, count: int) -> tuple[int, int, int]:
+def _colour(number: int, count: int) -> Colour:
     """Hues around the circle, every second one darker."""
     red, green, blue = colorsys.hsv_to_rgb(number / count, 0.75, (0.85, 0.6)[number % 2])
     return round(255 * red), round(255 * green), round(255 * blue)
