@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import sqlite3
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +23,27 @@ WAITS = """
 """
 
 
+@contextlib.contextmanager
+def killed_in_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Whatever the test says, nothing waits for a word that will not come."""
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
 def test_a_second_run_with_other_parameters_waits_before_it_changes_them(project: Any) -> None:
     project.add("c", ["data/a.txt"], "data/c.txt", "c", body=WAITS, params=["seed", "pretrain"])
-    first = project.start("run", "--to", "c", "--set", "pretrain.epochs=7")
-    wait_for(project.root / ".rootstock/waiting", first)
-    second = project.start("run", "--to", "c", "--set", "pretrain.epochs=9")
-    assert second.stdout.readline().strip() == WAITING
-    assert "epochs: 7\n" in project.text("params.yaml")
-    (project.root / ".rootstock/go").touch()
-    for run in (first, second):
-        out, err = run.communicate(timeout=120)
-        assert run.returncode == 0, (out, err)
+    with contextlib.ExitStack() as started:
+        first = started.enter_context(killed_in_the_end(project.start("run", "--to", "c", "--set", "pretrain.epochs=7")))
+        wait_for(project.root / ".rootstock/waiting", first)
+        second = started.enter_context(killed_in_the_end(project.start("run", "--to", "c", "--set", "pretrain.epochs=9")))
+        assert second.stdout and second.stdout.readline().strip() == WAITING
+        assert "epochs: 7\n" in project.text("params.yaml")
+        (project.root / ".rootstock/go").touch()
+        for run in (first, second):
+            out, err = run.communicate(timeout=120)
+            assert run.returncode == 0, (out, err)
     assert "epochs: 9\n" in project.text("params.yaml")
     with sqlite3.connect(project.root / "mlruns/mlflow.db") as store:
         query = (
