@@ -70,7 +70,7 @@ def test_two_promotions_at_once_one_wins_and_the_other_is_told(store: Store) -> 
 KILLED_AT_EACH_WRITE = """
 import os, signal
 from mlflow import MlflowClient
-from flows import aliases, promotion, versions
+from flows import aliases, versions
 from flows.tracking import Store
 
 def attempt(left):
@@ -86,7 +86,7 @@ def attempt(left):
     champion = versions.by_alias(store, "champion")
     candidate = versions.get(store, versions.CLASSIFIER, "2")
     if candidate.number == champion.number:  # as promote() finds it
-        promotion._no_longer_candidate(candidate)
+        aliases.no_longer_candidate(candidate)
         os._exit(print(sorted(versions.aliases(store).items()), flush=True) or 0)
     for name in ("set_model_version_tag", "set_registered_model_alias", "delete_registered_model_alias"):
         setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
