@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 from benchmarks.orchestration import memory
@@ -20,6 +21,8 @@ from tests.project import QUICKLY, checkout
 EVERY = "15s"
 WARM = 20
 LOCKED = "database is locked"
+GOOD = "Cached"
+"""The state of a run that found nothing to do."""
 
 
 def measure(runs: int) -> Row:
@@ -39,22 +42,28 @@ def measure(runs: int) -> Row:
         locked = served.said(LOCKED)
     warm = min(WARM, max(runs // 2, 1))
     before, after = memory.median(looks[warm - 1 : warm + 2]), memory.median(looks[-3:])
-    others = ", ".join(f"{count} {name}" for name, count in sorted(ends.items()) if name != "Cached") or "none other"
+    others = ", ".join(f"{count} {name}" for name, count in sorted(ends.items()) if name != GOOD) or "none other"
     words = (
-        f"{memory.growth(before, after):.1f} %, {left}, {locked} ({ends['Cached']} runs ended Cached, {others}; "
+        f"{memory.growth(before, after):.1f} %, {left}, {locked} ({ends[GOOD]} runs ended Cached, {others}; "
         f"MB after run {warm} and at the end: {memory.text(before)}; {memory.text(after)})"
     )
     return f"{runs} scheduled no-op runs: memory growth, processes after `down`, locked-database errors", "5 %, 0, 0", words
 
 
-def follow(served: Service, runs: int) -> tuple[list[memory.Look], dict[str, int]]:
-    """Wait until so many runs have ended; returns a look at memory after each, and the names of the states they ended in."""
-    looks, began = list[memory.Look](), time.monotonic()
+def follow(served: Service, runs: int) -> tuple[list[memory.Look], Counter[str]]:
+    """Wait until so many runs have ended well; returns a look at memory after each, and the names of the states of all.
+
+    Raises:
+        SystemExit: as many ended otherwise.
+    """
+    looks, ends, began = list[memory.Look](), Counter[str](), time.monotonic()
     while len(looks) < runs:
         time.sleep(0.5)
         ends = served.ends()
-        if sum(ends.values()) > len(looks):
-            looks += [served.look()] * (sum(ends.values()) - len(looks))
+        if sum(ends.values()) - ends[GOOD] >= runs:
+            raise SystemExit(f"of the scheduled runs there ended {dict(ends)}")
+        if ends[GOOD] > len(looks):
+            looks += [served.look()] * (ends[GOOD] - len(looks))
             left = (time.monotonic() - began) / len(looks) * (runs - len(looks))
             say(f"run {len(looks)} of {runs}, {left / 60:.0f} minutes to go: {memory.text(looks[-1])}")
     return looks, ends
