@@ -103,6 +103,8 @@ def read_json(path: Path | str) -> Any:
         raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)") from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} is not valid JSON: it is not even text") from None
 
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

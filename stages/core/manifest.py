@@ -60,7 +60,7 @@ class Manifest:
             raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)")
         try:
             return cls(pq.ParquetFile(path).read().to_pandas())
-        except pa.ArrowInvalid as error:
+        except (pa.ArrowException, OSError, ValueError) as error:  # of damage pyarrow says now this, now that
             raise DataError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}") from None
 
     def write(self, path: Path | str) -> None:

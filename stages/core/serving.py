@@ -6,7 +6,6 @@ The very functions that ingest uses decode and resize here, so an image is seen 
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -115,7 +114,7 @@ def _array(nested: Any, position: int) -> npt.NDArray[Any]:
 def _bytes(text: str, position: int) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except binascii.Error:
+    except ValueError:  # of its alphabet, or of signs that are not even ASCII
         raise DataError(f"image {position} is text but not base64: send the bytes of a JPEG or PNG file in base64") from None
 
 

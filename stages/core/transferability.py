@@ -62,7 +62,7 @@ def _evidence(projected: NDArray[np.float64], energy: float, spectrum: NDArray[n
         weights = float((spectrum * (beta * projected / (alpha + beta * spectrum)) ** 2).sum())
         residual = float(((damping * projected) ** 2).sum()) + outside
         ratio = alpha / beta
-        alpha = effective / max(weights, 1e-12)
+        alpha = max(effective, 1e-12) / max(weights, 1e-12)
         beta = max(images - effective, 1e-12) / max(residual, 1e-12)
         if abs(alpha / beta - ratio) <= TOLERANCE * ratio:
             break

@@ -42,7 +42,7 @@ def metrics(student: Encoder, teacher: Encoder, manifest: Manifest, store: Pixel
 
 def curve(history: History) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
     """The training curve as a table."""
-    return CURVE, [[f"{row[name]:.6g}" for name in CURVE] for row in history.rows]
+    return CURVE, history.table(CURVE)
 
 
 def _knn(encoder: Encoder, manifest: Manifest, store: PixelStore) -> float | None:

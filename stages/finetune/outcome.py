@@ -50,7 +50,7 @@ def metrics(
 
 def curve(history: History) -> Rows:
     """Loss and training accuracy by step."""
-    return CURVE, [[f"{row[name]:.6g}" for name in CURVE] for row in history.rows]
+    return CURVE, history.table(CURVE)
 
 
 def candidates(linear: Candidate, full: Candidate, picked: Candidate) -> Rows:

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from stages.core.params import Pretrain
-from stages.core.training.loop import Row
 from stages.pretrain.train import Trained
 
 MEASURED = ("loss", "learning_rate", "gradient_norm", "embedding_std", "knn", "rankme", "feature_variance", "attention_entropy")
@@ -17,8 +16,8 @@ COLUMNS = ("run", "step", *MEASURED)
 def curve(runs: Mapping[str, Trained]) -> Iterator[list[str]]:
     """Rows of ``curve.csv``; a cell is empty where nothing was measured at that step."""
     for label, trained in runs.items():
-        for row in trained.history.rows:
-            yield [label, *(_cell(row, column) for column in COLUMNS[1:])]
+        for row in trained.history.table(COLUMNS[1:]):
+            yield [label, *row]
 
 
 def metrics(trained: Trained, control: Trained | None, raw: Mapping[str, float]) -> dict[str, Any]:
@@ -46,9 +45,3 @@ def probe_share(label: str, share: float, params: Pretrain) -> str:
         f"WARNING: {took}, more than pretrain.probe_share allows ({params.probe_share:.0%}): images are not all that costs time "
         f"on this machine. Probes along the way fit with pretrain.probe_every about {fitting} (one always follows the last step)"
     )
-
-
-def _cell(row: Row, column: str) -> str:
-    if column not in row:
-        return ""
-    return str(int(row[column])) if column == "step" else f"{row[column]:.6g}"

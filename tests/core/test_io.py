@@ -67,6 +67,9 @@ def test_missing_and_broken_json_name_the_file(tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{")
     with pytest.raises(DataError, match=r"broken\.json is not valid JSON \(line 1\)"):
         read_json(tmp_path / "broken.json")
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
+    with pytest.raises(DataError, match=r"bytes\.json is not valid JSON: it is not even text"):
+        read_json(tmp_path / "bytes.json")
 
 
 def test_csv_uses_unix_line_ends(tmp_path: Path) -> None:

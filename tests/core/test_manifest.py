@@ -57,6 +57,14 @@ def test_a_missing_or_broken_manifest_is_named(tmp_path):
     (tmp_path / "broken.parquet").write_text("no")
     with pytest.raises(DataError, match="not a Parquet file"):
         Manifest.read(tmp_path / "broken.parquet")
+    Manifest(make_frame()).write(tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    for place in range(4, len(whole), 97):
+        (tmp_path / "bit.parquet").write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        try:
+            Manifest.read(tmp_path / "bit.parquet")
+        except DataError as error:
+            assert str(tmp_path / "bit.parquet") in str(error) or "lacks" in str(error)
     with pytest.raises(DataError, match="lacks the columns id"):
         Manifest(make_frame().drop(columns="id"))
 

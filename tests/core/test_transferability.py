@@ -27,6 +27,11 @@ def test_evidence_is_the_density_of_a_gaussian(width: int) -> None:
     assert found == pytest.approx(multivariate_normal(np.zeros(45), covariance).logpdf(target))
 
 
+def test_features_that_say_nothing_fit_worst_and_are_still_a_number() -> None:
+    features, labels = task(6)
+    assert logme(np.zeros_like(features), labels, 3) < logme(features, labels, 3)
+
+
 def test_logme_maximises_the_evidence() -> None:
     features, labels = task(6)
     matrix = normalise(features).astype(np.float64)

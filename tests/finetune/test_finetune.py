@@ -17,7 +17,9 @@ from stages.core.manifest import Manifest
 from stages.core.model import load_classifier, load_encoder
 from stages.core.pixels import PixelStore
 from stages.core.probes import fit_linear
+from stages.core.training.loop import History
 from stages.finetune.__main__ import main
+from stages.finetune.outcome import curve
 from tests.transfer_project import left_by, run_stage, small_params, write_project
 
 
@@ -47,6 +49,12 @@ def test_validation_decides_and_the_artifact_is_the_winner(project: Path) -> Non
     held = manifest.labelled_rows("val")
     answers = classifier.predict_proba(PixelStore.open().gather(held)).numpy()
     assert (answers.argmax(axis=1) == manifest.labels(held)).mean() == pytest.approx(accuracy[picked], abs=1e-5)
+
+
+def test_a_row_of_steps_whose_loss_was_no_number_leaves_an_empty_cell() -> None:
+    """The last steps of a run may be such a row: that must not cost the run."""
+    history = History(rows=[{"step": 10, "loss": 0.5, "accuracy": 1.0, "learning_rate": 0.1}, {"step": 11, "learning_rate": 0.1}])
+    assert list(curve(history)[1]) == [["10", "0.5", "1", "0.1"], ["11", "", "", "0.1"]]
 
 
 def test_the_linear_candidate_is_the_probe_on_the_encoders_features(project: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 from stages.core import registry
 from stages.core.backbones import create_backbone
+from stages.core.random import generator
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.views.engine import ViewEngine
@@ -30,7 +31,17 @@ def gradients() -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     for (precision, network), name in product(LOOKED_AT, registry.names(METHODS)):
         found |= {f"{precision}/{network}/{name}/{key}": g for key, g in _of(name, network, PRECISIONS[precision]).items()}
-    return found
+    return found | {"gathered": _gathered_twice()}
+
+
+def _gathered_twice() -> torch.Tensor:
+    """Gradients of all rows where a sum of two gathers hands both the same gradient: neither may spoil it for the other."""
+    share = BATCH // distributed.world()
+    rows = torch.randn(BATCH, 4, generator=generator(0, "gathered"))
+    local = rows[distributed.rank() * share : (distributed.rank() + 1) * share].clone().requires_grad_()
+    (distributed.gather(local) + distributed.gather(2 * local)).square().sum().backward()
+    assert local.grad is not None
+    return distributed.gather(local.grad) / distributed.world()
 
 
 def _of(name: str, network: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:

@@ -78,6 +78,10 @@ def test_two_gloo_processes_give_the_gradient_of_one(both, name):
     assert largest_gap(one, two) < TOLERANCE
 
 
+def test_a_gradient_that_two_gathers_share_is_summed_once_for_each(both):
+    torch.testing.assert_close(both[1]["gathered"], both[0]["gathered"])
+
+
 @pytest.mark.parametrize("name", registry.names(METHODS))
 def test_two_processes_that_share_out_a_transformer_give_the_gradient_of_one(both, name):
     """Exactly, in fp64. In fp32 to 1e-5, or to what one process is off the exact gradient by rounding where that is more

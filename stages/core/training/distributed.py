@@ -79,7 +79,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous()
+        total = gradients[0].contiguous().clone()  # somebody else may have been handed the same gradient
         dist.all_reduce(total)
         return total.chunk(world())[rank()]
 

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
@@ -70,6 +70,16 @@ class History:
     rows: list[Row] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=lambda: {"data": 0.0, "compute": 0.0, "probe": 0.0, "checkpoint": 0.0})
+
+    def table(self, columns: Sequence[str]) -> list[list[str]]:
+        """The rows as text, six significant digits; a cell is empty where no number was measured at that step."""
+        return [[_text(row, column) for column in columns] for row in self.rows]
+
+
+def _text(row: Row, column: str) -> str:
+    if column not in row:
+        return ""
+    return str(int(row[column])) if column == "step" else f"{row[column]:.6g}"
 
 
 def fit(
