@@ -83,6 +83,16 @@ def test_groups_against_joining_the_nearest_two_one_pair_at_a_time():
         assert sorted(sorted(group) for group in groups) == sorted(np.flatnonzero(found == one).tolist() for one in set(found))
 
 
+def test_groups_that_lie_apart_are_found_and_a_single_cloud_is_not_cut_there():
+    lot = numpy_generator(0, "leap")
+    cloud = lot.normal(size=(140, 16))
+    assert len(set(linked(cloud, 12, by_leap=True))) == 12
+    centres = 12 * lot.normal(size=(7, 16))
+    found = linked(cloud + centres[np.arange(140) % 7], 12, by_leap=True)
+    assert {len(set(found[one::7])) for one in range(7)} == {1} and len(set(found)) == 7
+    assert len(set(linked(cloud + 90.0 * (np.arange(140) == 3)[:, None], 12, by_leap=True))) == 12, "an outlier is no kind"
+
+
 @pytest.mark.parametrize("most_linked", [4096, 10])
 def test_a_rare_kind_gets_as_much_as_a_common_one(most_linked, monkeypatch):
     monkeypatch.setattr(balance, "MOST_LINKED", most_linked)

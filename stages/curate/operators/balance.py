@@ -23,13 +23,15 @@ FINE_SHARE, FINEST = 3, 700
 """``auto``: a cluster for three images, up to this many clusters."""
 BRANCHES = 2.5
 """``auto``: so many times the root of the finest clusters are joined to."""
+LEAP, FEWEST = 1.15, 3
+"""``auto``: fewer branches, but at least three, where the next two to be joined lie so many times as far apart as the last two."""
 MOST_LINKED = 4096
 """Clusters whose distances from each other are all held in memory (a quarter of a GiB)."""
 
 
 class Settings(Section):
     """``clusters`` per level, finest first: a number, a list, or ``auto``, one for three images but at most 700, then 2.5
-    times the root of that."""
+    times the root of that, or fewer where the finest fall into fewer groups by themselves."""
 
     clusters: Auto | Positive | tuple[Positive, ...] = "auto"
 
@@ -43,7 +45,7 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     centroids = kmeans.fit(curation.features, rows, levels[0], curation.seed)
     readable = curation.manifest.rows(curation.manifest.ok)
     curation.cluster[readable] = kmeans.assign(curation.features, readable, centroids)
-    parents = join(centroids, levels[1:], curation.seed)
+    parents = join(centroids, levels[1:], curation.seed, by_leap=settings.clusters == "auto")
 
     leaf = curation.cluster[rows]
     lot = numpy_generator(curation.seed, "balance", "shares")
@@ -63,15 +65,15 @@ def level_sizes(clusters: Auto | int | tuple[int, ...], rows: int) -> tuple[int,
     return tuple(min(count, rows) for count in (clusters if isinstance(clusters, tuple) else (clusters,)))
 
 
-def join(centroids: Tensor, levels: tuple[int, ...], seed: int) -> list[np.ndarray]:
+def join(centroids: Tensor, levels: tuple[int, ...], seed: int, by_leap: bool = False) -> list[np.ndarray]:
     """For each coarser level the parent of every cluster of the level below: at most so many, by average linkage.
 
-    A level over more than 4,096 clusters is made by k-means.
+    A level over more than 4,096 clusters is made by k-means. ``by_leap``: as many as :func:`linked` finds.
     """
     parents = []
     for clusters in levels:
         few = len(centroids) <= MOST_LINKED
-        parent = linked(centroids.double().numpy(), clusters) if few else _by_k_means(centroids, clusters, seed)
+        parent = linked(centroids.double().numpy(), clusters, by_leap) if few else _by_k_means(centroids, clusters, seed)
         parent = np.unique(parent, return_inverse=True)[1]
         sums = torch.zeros(int(parent.max()) + 1, centroids.shape[1]).index_add_(0, torch.from_numpy(parent), centroids)
         centroids = sums / torch.from_numpy(np.bincount(parent))[:, None]
@@ -79,11 +81,20 @@ def join(centroids: Tensor, levels: tuple[int, ...], seed: int) -> list[np.ndarr
     return parents
 
 
-def linked(points: np.ndarray, groups: int) -> np.ndarray:
-    """The group of each point, (n, D) to int64 (n,): the two groups nearest on average are joined until so many are left."""
+def linked(points: np.ndarray, groups: int, by_leap: bool = False) -> np.ndarray:
+    """The group of each point, (n, D) to int64 (n,): the two groups nearest on average are joined until so many are left.
+
+    ``by_leap``: joining goes on as long as a leap in their distance lies ahead, which tells groups that differ in kind from
+    those inside a kind; where there is none, ``groups`` are left.
+    """
     if len(points) <= groups:
         return np.arange(len(points), dtype=np.int64)
-    return np.asarray(fcluster(linkage(points, "average"), groups, "maxclust"), np.int64) - 1
+    tree = linkage(points, "average")
+    if by_leap:
+        apart = tree[:-groups:-1, 2]  # of the last two groups, of the two joined before …
+        leaps = FEWEST + np.flatnonzero(apart[FEWEST - 2 : -1] >= LEAP * apart[FEWEST - 1 :])
+        groups = int(leaps.max(initial=0)) or groups
+    return np.asarray(fcluster(tree, groups, "maxclust"), np.int64) - 1
 
 
 def _by_k_means(points: Tensor, groups: int, seed: int) -> np.ndarray:

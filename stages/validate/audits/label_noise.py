@@ -1,4 +1,4 @@
-"""Wrong labels: how many, by neighbours that are all of one mind; which, by a classifier that does not know the label."""
+"""Wrong labels: suspected where neighbours are all of one mind against them, named by a classifier that does not know them."""
 
 from __future__ import annotations
 
@@ -33,9 +33,10 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     """Where neighbours by shape agree on a class, the label should be that class.
 
     A neighbour's label may be wrong, too, but hardly that of all of them; so the share of images against which their neighbours
-    agree estimates the share of wrong labels. Where that is too high, the images at fault are named by a second opinion that
-    sees more of them (:func:`stages.validate.opinion.margins`). Every class has the same number of neighbours to offer, so
-    that a common class does not outvote a rare one; classes with fewer than twice ``neighbours`` images are not judged.
+    agree estimates the share of wrong labels, but from few images. Where it is over ``max_share``, a second opinion that sees
+    more of the wrong labels (:func:`stages.validate.opinion.margins`) names images and decides: it would find too many where
+    it does not know the classes, which the neighbours tell. Every class has the same number of neighbours to offer, so that a
+    common class does not outvote a rare one; classes with fewer than twice ``neighbours`` images are not judged.
     """
     classes = pool.manifest.classes
     expected = f"at most {settings.max_share:.1%} of the labels are wrong"
@@ -52,11 +53,12 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     found = f"{other.sum()} of {agreed.sum()} images whose neighbours agree bear another label; {len(rows)} images looked at"
     if agreed.mean() < settings.min_agreed:
         return [Answer(expected, True, f"shape does not tell these classes apart: {found}")]
-    wrong = binomtest(int(other.sum()), int(agreed.sum()), settings.max_share, alternative="greater").pvalue <= settings.alpha
-    if not wrong:
+    if other.sum() <= settings.max_share * agreed.sum():
         return [Answer(expected, True, found)]
     beaten, instead = margins(pool, rows, labels)
     suspects = np.flatnonzero(beaten >= settings.margin)
+    if binomtest(len(suspects), len(rows), settings.max_share, alternative="greater").pvalue > settings.alpha:
+        return [Answer(expected, True, f"{found}; a second opinion suspects {len(suspects)} of all")]
     suspects = suspects[np.argsort(-beaten[suspects], kind="stable")]
     details = tuple(f"labelled {classes[labels[one]]}, looks like {classes[instead[one]]}" for one in suspects)
     return [Answer(expected, False, f"{found}; {len(suspects)} named", rows[suspects], details)]
