@@ -24,7 +24,7 @@ FINE_SHARE, FINEST = 3, 700
 BRANCHES = 2.5
 """``auto``: so many times the root of the finest clusters are joined to."""
 LEAP, FEWEST = 1.15, 3
-"""``auto``: fewer branches, but at least three, where the next two to be joined lie so many times as far apart as the last two."""
+"""``auto``: fewer branches, but at least three, where the next two to join lie so many times as far apart as the last two."""
 MOST_LINKED = 4096
 """Clusters whose distances from each other are all held in memory (a quarter of a GiB)."""
 
