@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -45,11 +45,26 @@ class Ingest(Section):
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     max_pixels: Positive
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _each_entry(cls, value: Any) -> Any:
+        """A fault of one of several sources is told as its own; bare text is the ``from`` of an entry."""
+        return tuple(map(_source, range(len(value)), value)) if isinstance(value, list | tuple) else value
+
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 1:
             raise ValueError("validation_fraction and test_fraction leave nothing to train on: together they must be below 1")
         return self
+
+
+def _source(number: int, given: Any) -> SourceEntry:
+    if isinstance(given, SourceEntry):
+        return given
+    try:
+        return SourceEntry.model_validate({"from": given} if isinstance(given, str) else given)
+    except ValidationError as error:
+        raise ValueError(explain(error, f"[{number}]", SourceEntry)) from None
 
 
 class Validate(Section):

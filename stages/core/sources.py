@@ -19,7 +19,7 @@ from stages.core.folders import Listing, content_hashes, has_image, learn_hashes
 from stages.core.images import EXTENSIONS
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
-from stages.core.registry import nearest
+from stages.core.registry import load, nearest
 
 KINDS = {
     "digits": "digits",
@@ -31,7 +31,11 @@ KINDS = {
 }
 ARCHIVES = {"tar": frozenset({".tar"}), "parquet": frozenset({".parquet"})}
 """Kinds whose argument is one file, or a folder of files, of these extensions."""
-SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
 """Folder names that give a split, where the top level of a source has nothing else."""
 UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 
@@ -126,13 +130,15 @@ def check_source(ingest: Ingest) -> None:
     """Refuse what ingest could not use, reading as little as possible.
 
     Raises:
-        ConfigError: a missing folder, no image in it, or a single class.
+        ConfigError: a missing folder, no image in it, or a single class; a switch that ``synthetic`` has not.
     """
     for source in sources(ingest):
         if source.kind == "folder":
             _check_folder(source)
         elif source.kind == "torchvision":
             check_download(source.argument)
+        elif source.kind == "synthetic":
+            load("stages.ingest.readers", source.kind).parse(source.argument)
         elif source.kind in ARCHIVES:
             _check_path(source)
             if source.path.is_dir() and not archives(source).files:
@@ -209,7 +215,9 @@ def _check_folder(source: Source) -> None:
     if len(classes) == 1 and source.role == "target":
         only = next(iter(classes))
         below = root / only
-        hint = f"; did you mean folder:{below}?" if not splits and len(_folders(below)) > 1 else ""
+        while not splits and len(inside := _folders(below)) == 1:
+            below = inside[0]
+        hint = f"; did you mean folder:{below}?" if not splits and inside else ""
         raise ConfigError(f"ingest.source: {root} has one class, {only!r}: a classifier needs two or more class folders{hint}")
     if not classes and not has_image(root):
         allowed = ", ".join(sorted(EXTENSIONS))

@@ -10,6 +10,7 @@ from stages.core.sources import check_source, sources, write_fingerprint
 from stages.core.stage import stage
 from stages.core.tracking import Tracker
 from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
+from stages.ingest.remarks import check_listed, remarks
 from stages.ingest.resolve import resolve_store
 from stages.ingest.summary import count, write_reports
 from stages.ingest.workers import prepare, processors
@@ -27,6 +28,7 @@ def main(params: Params, track: Tracker) -> None:
     if unread and processors() > 1:
         prepare()
     listed = list_sources(found, params)
+    check_listed(listed)
     store = resolve_store(params.ingest, listed)
     print(
         f"ingest: store of {store.size} x {store.size} pixels, {store.channels} channel{'s' * (store.channels > 1)}", flush=True
@@ -47,8 +49,8 @@ def main(params: Params, track: Tracker) -> None:
         f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in {metrics['classes']} classes, "
         f"{metrics['quarantined']} quarantined, {metrics['duplicates']} exact copies"
     )
-    if not manifest.classes:
-        print("ingest: no image has a label; pretraining and distillation work, fine-tuning and evaluation need class folders")
+    for remark in remarks(listed, manifest):
+        print(f"ingest: {remark}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,9 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Entries:
-    """Parallel lists, one item per image, ordered by uri. ``handles`` are small, picklable and all that ``load`` needs."""
+    """Parallel lists, one item per image, in the order the source has them (a folder: by path).
+
+    ``handles`` are small, picklable and all that ``load`` needs."""
 
     uris: list[str]
     labels: list[str | None]
@@ -21,6 +23,7 @@ class Entries:
     contents: npt.NDArray[np.uint8] | None = None  # (N, 32): sha256 of the bytes of each file, where that is known cheaply
     groups: list[str | None] = field(default_factory=list)  # domain, camera, patient …; empty: none is known
     ignored: dict[str, int] = field(default_factory=dict)  # extension → files that are no images
+    remarks: tuple[str, ...] = ()  # what the user may have meant otherwise
 
     def decoded(self) -> Entries:
         """The same without what only decoding needs: of a million images that is a tenth of all memory."""

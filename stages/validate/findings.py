@@ -87,9 +87,10 @@ def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
         present = set(facts["class_in_split"].dropna())
         missing = [name for name in check.arguments["value_set"] if name not in present]
         found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"
-        return Finding(check.severity, check.sentence, found, [])
+        classes = {name.rpartition(" in ")[0] for name in missing}
+        return Finding(check.severity, check.sentence, found, facts.loc[facts["label"].isin(classes), "uri"].tolist())
     if check.arguments["column"] == "quarantined":
         uris = facts.loc[facts["quarantined"] == 1, "uri"].tolist()
         return Finding(check.severity, check.sentence, f"{len(uris)} of {len(facts)} ({len(uris) / len(facts):.1%})", uris)
-    found = f"{len(uris)} images that are not so" if uris else str(outcome.observed)
+    found = f"not so for {len(uris):,} images" if uris else str(outcome.observed)
     return Finding(check.severity, check.sentence, found, uris)

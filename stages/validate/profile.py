@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from stages.core.drift import image_statistics
 from stages.core.errors import DataError
 from stages.core.io import atomic_file
+from stages.core.manifest import Rows
 from stages.validate.audit import Pool
 
 Array = npt.NDArray[np.float32]
@@ -35,7 +36,7 @@ class Profile:
     @classmethod
     def of(cls, pool: Pool) -> Profile:
         """Describe at most 500 distinct images; the same ones for the same data and seed."""
-        rows = pool.draw(pool.distinct, SAMPLE, "profile")
+        rows = sampled(pool)
         images = pool.thumbnails(rows)
         statistics, names = image_statistics(np.rint(images * 255).astype(np.uint8), grey=images.shape[1] == 1)
         return cls(names, statistics, np.hstack([pool.shapes(rows), pool.colours(rows)]), pool.store.shape[1:3])
@@ -68,6 +69,11 @@ class Profile:
         values = np.stack([column.to_numpy() for column in table.columns], axis=1)
         count = int(about["statistics"])
         return cls(table.column_names[:count], values[:, :count], values[:, count:], tuple(about["store"]))
+
+
+def sampled(pool: Pool) -> Rows:
+    """The rows a profile describes, in its order."""
+    return pool.draw(pool.distinct, SAMPLE, "profile")
 
 
 def name_of(path: Path) -> str:

@@ -67,13 +67,17 @@ def checks(limits: Validate, classes: list[str]) -> list[Check]:
     ]
     if limits.require_license:
         suite += [
-            _critical(f"every image has {name}", "ColumnValuesToNotBeNull", column=name) for name in ("license", "attribution")
+            _critical(f"every image has {words} (one for each of ingest.source)", "ColumnValuesToNotBeNull", column=name)
+            for name, words in {"license": "a licence", "attribution": "an attribution"}.items()
         ]
     if not classes:
         return [
             *suite,
             _warning(
-                "some images have a label", "ColumnDistinctValuesToContainSet", column="class_in_split", value_set=["a label"]
+                "some images have a label",
+                "ColumnDistinctValuesToContainSet",
+                column="class_in_split",
+                value_set=["image with a label"],
             ),
         ]
     few = f"every class has at least {limits.min_per_class} images in each split"

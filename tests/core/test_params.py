@@ -36,3 +36,25 @@ def test_a_misspelt_key_in_the_file_is_called_misspelt_not_missing(file: Path) -
     file.write_text(file.read_text().replace("  epochs:", "  epoch:", 1))
     with pytest.raises(ConfigError, match=r"pretrain\.epoch is not a parameter; did you mean 'epochs'"):
         load_params(file)
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ("{from: digits, licence: MIT}", r"ingest\.source: \[1\]: licence is not a parameter; did you mean 'license'"),
+        ("{from: digits, role: pol}", r"\[1\]: role is 'pol'; it should be 'target' or 'pool'"),
+        ("{folder: /data}", r"\[1\]: folder is not a parameter; .*allowed here: from, role, name, license, attribution"),
+    ],
+)
+def test_a_fault_of_one_of_several_sources_is_its_own(file: Path, entry: str, words: str) -> None:
+    file.write_text(file.read_text().replace("source: digits ", f"source: [digits, {entry}] "))
+    with pytest.raises(ConfigError, match=words) as caught:
+        load_params(file)
+    assert "\n" not in str(caught.value)
+
+
+def test_bare_text_is_a_source_of_several(file: Path) -> None:
+    file.write_text(file.read_text().replace("source: digits ", "source: [digits, {from: synthetic, role: pool}] "))
+    found = load_params(file).ingest.source
+    assert isinstance(found, tuple)
+    assert [(one.from_, one.role) for one in found] == [("digits", "target"), ("synthetic", "pool")]

@@ -9,7 +9,7 @@ from PIL import Image
 from stages.core import folders, paths
 from stages.core.errors import ConfigError
 from stages.core.params import load_params
-from stages.core.sources import check_source, fingerprint, parse, place, write_fingerprint
+from stages.core.sources import check_source, fingerprint, has_splits, parse, place, write_fingerprint
 
 ROOT = paths.PARAMS.resolve().parent
 PARAMS = load_params(ROOT / "params.yaml")
@@ -146,6 +146,8 @@ def test_layouts():
     assert place("1.png", splits=False) == (None, None)
     assert place("unlabelled/1.png", splits=False) == (None, None)
     assert place("valid/cat/1.png", splits=True) == ("val", "cat")
+    assert has_splits(["Testing", "Train", "dev", "unlabeled"])
+    assert not has_splits(["train", "crop"])
     assert place("train/1.png", splits=True) == ("train", None)
     assert place("unlabeled/x/1.png", splits=True) == (None, None)
 
@@ -159,9 +161,10 @@ def test_unusable_folders_are_refused_in_one_line(tmp_path, monkeypatch):
     image(tmp_path / "split" / "test" / "cat" / "1.png")
     image(tmp_path / "above" / "images" / "cat" / "1.png")
     image(tmp_path / "above" / "images" / "dog" / "1.png")
+    shutil.copytree(tmp_path / "above", tmp_path / "far" / "b" / "c")
     cases = {
         "none": "does not exist", "file": "is a file", "empty": "has no images", "one": "has one class, 'cat'",
-        "split": "has one class, 'cat'", "above": "did you mean folder:above/images",
+        "split": "has one class, 'cat'", "above": "did you mean folder:above/images", "far": "did you mean folder:far/b/c/images",
     }  # fmt: skip
     for name, words in cases.items():
         with pytest.raises(ConfigError, match=words) as caught:

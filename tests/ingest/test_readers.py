@@ -89,7 +89,7 @@ def test_hugging_face_parquet_with_class_names_and_splits(here):
     rows = ingest(f"parquet:{here / 'hf'}", validation_fraction=0)
     assert (rows["uri"].str.contains("/test-|:test-") == (rows["split"] == "test")).where(rows["status"] == "ok", True).all()
     assert set(rows["label"].dropna()) == {"zero", "one", "two"}
-    assert rows["reason"].dropna().tolist() == ["not an image in a known format", "empty file"] * 2
+    assert rows["reason"].dropna().tolist() == ["not an image in a known format", "the row holds no bytes of an image"] * 2
     stored = PixelStore.open().gather(np.arange(len(rows))).numpy()
     numbers = [number for number in range(60, 90) if DIGITS.target[number] < 3]
     assert (stored[2, 0] == np.asarray(digit(numbers[2]))).all()
@@ -97,8 +97,53 @@ def test_hugging_face_parquet_with_class_names_and_splits(here):
 
 def test_a_parquet_without_images_is_refused(here):
     pq.write_table(pa.table({"text": ["a"]}), here / "t.parquet")
-    with pytest.raises(DataError, match="no column 'image' of image bytes; it has text"):
+    with pytest.raises(DataError, match=r"no column 'image' of image bytes; it has text \(string\)"):
         ingest(f"parquet:{here / 't.parquet'}")
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "said", "read"),
+    [
+        ("labels", ["a", "b"], "no column 'label' of text or numbers; it has image (struct), labels (string)", set()),
+        ("label", [["a"], ["b"]], "no column 'label' of text or numbers; it has image (struct), label (list", set()),
+        ("label", [1.0, 2.0, float("nan")], "", {"1", "2"}),
+        ("label", ["a", "b", "", None], "", {"a", "b"}),
+    ],
+)
+def test_a_column_of_labels_is_read_or_it_is_said_why_not(here, capsys, column, values, said, read):
+    images = [{"bytes": encoded(digit(number), "PNG"), "path": None} for number in range(12)]
+    pq.write_table(
+        pa.table({"image": images, column: [values[number % len(values)] for number in range(12)]}), here / "a.parquet"
+    )
+    rows = ingest(f"parquet:{here / 'a.parquet'}")
+    assert set(rows["label"].dropna()) == read
+    assert said in capsys.readouterr().out
+
+
+def test_archives_nothing_can_come_of_are_refused_in_one_line(here):
+    write_tar(here / "empty.tar", [])
+    write_tar(here / "text.tar", [("read.me", b"x"), ("also.me", b"x")])
+    write_tar(
+        here / "nested.tar", [(f"set/{label}/{label}.png", encoded(digit(number), "PNG")) for number, label in enumerate("ab")]
+    )
+    for words, name in (
+        ("empty.tar holds no images$", "empty"),
+        (r"text.tar holds no images \(2 of .me\)", "text"),
+        (r"have one label, 'set': .* pack what is in it: tar -cf x.tar -C set \.", "nested"),
+    ):
+        with pytest.raises(DataError, match=words):
+            ingest(f"tar:{here / name}.tar")
+
+
+def test_what_was_hardly_meant_is_told(here, capsys):
+    class_folders(here / "in" / "train", per_class=2)
+    class_folders(here / "in" / "crop", per_class=3)
+    assert set(ingest(f"folder:{here / 'in'}")["label"]) == {"train", "crop"}
+    assert "'train' is taken for a class, as 'crop' beside it is no split (train, training, val" in capsys.readouterr().out
+    class_folders(here / "flat" / "unlabelled", per_class=3)
+    (here / "flat" / "labels.csv").write_text("file,label\n")
+    ingest(f"folder:{here / 'flat'}")
+    assert "labels in .csv files are not read" in capsys.readouterr().out
 
 
 def test_several_sources_each_with_role_licence_and_attribution(here):
@@ -134,6 +179,7 @@ def test_wrong_lists_of_sources_are_one_line(here):
         "nowhere.tar does not exist": [{"from": "tar:nowhere.tar"}],
         "has no .tar file": [{"from": f"tar:{here / 'in'}"}],
         "did you mean 'near_duplicates'": "synthetic:near_duplicate=0.1",
+        "shares add up to 1.4": "synthetic:duplicates=0.7,label_noise=0.7",
     }
     for words, source in cases.items():
         with pytest.raises(ConfigError, match=words):

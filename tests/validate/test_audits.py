@@ -96,6 +96,9 @@ def test_imbalance_names_the_classes(render):
     (answer,) = run_audit(render("imbalance=40"), "imbalance", max_ratio=8)
     assert not answer.passed
     assert answer.found.startswith("circle has ")
+    named = render("imbalance=40").manifest.frame.iloc[answer.rows]
+    assert set(named["split"]) == {"train"} and named["label"].nunique() == 1
+    assert f", {named['label'].iloc[0]} {len(named)} (ratio" in answer.found
 
 
 def test_rare_and_missing_groups_are_named(render):
@@ -107,13 +110,21 @@ def test_rare_and_missing_groups_are_named(render):
     lost, few = run_audit(pool, "groups")
     assert lost.rows.tolist() == [0, 1, 2, 3]
     assert not few.passed
-    assert "of domain-1 in test" in few.found
+    assert few.found == "2 of domain-1 in test"
+    assert few.rows.tolist() == sorted(rare[:2]) and few.details == ("domain-1 in test",) * 2
 
 
 def test_data_that_change_as_they_go_are_in_order_and_shuffled_they_are_not(render):
     pool = render("drift=true")
     (answer,) = run_audit(pool, "order")
     assert not answer.passed
+    uris = pool.manifest.frame["uri"]
+    follows = dict(zip(uris[answer.rows], answer.details, strict=True))
+    assert len(follows) >= 8 and len(set(follows.values())) == len(follows)
+    for uri, detail in follows.items():
+        one, two = uri, detail.removeprefix("like the next, ")
+        same = pool.manifest.frame.set_index("uri").loc[[one, two], "label"]
+        assert one < two and same.nunique() <= 1
     order = np.random.default_rng(0).permutation(len(pool.manifest))
     store = PixelStore([np.ascontiguousarray(pool.store.array(order))], len(order), pool.store.shape, pool.store.directory)
     (answer,) = run_audit(Pool(Manifest(pool.manifest.frame.iloc[order]), store, 0), "order")
@@ -171,6 +182,11 @@ def test_drift_is_measured_against_a_reference_that_cannot_change_unnoticed(tmp_
         if reference is None:
             reference = str(keep(Path()))
     assert answers == {"first": False, "same": False, "other": True}
+    with (paths.reports("validate") / "findings.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["check"].startswith("the images look like")]
+    away = [float(row["detail"].split()[0]) for row in rows]
+    assert len(rows) == 48 and away == sorted(away, reverse=True)
+    assert all(row["id"] and (paths.reports("validate") / row["sheet"]).is_file() for row in rows)
     Path(reference).write_bytes(Path(reference).read_bytes() + b"x")
     with pytest.raises(DataError, match="is not what it was"):
         run_stage("validate", params)

@@ -77,10 +77,10 @@ def too_many_quarantined(frame):
 
 
 FAULTS = {
-    same_id_in_test_and_train: "no image is in two splits; found: 2 images that are not so: folder:",
+    same_id_in_test_and_train: "no image is in two splits; found: not so for 2 images: folder:",
     one_uri_twice: "every uri occurs once",
     no_uri: "every image has a uri",
-    short_id: "ids are sha256; found: 1 images that are not so: folder:",
+    short_id: "ids are sha256; found: not so for 1 images: folder:",
     neither_id_nor_reason: "every image has an id or a reason",
     unknown_split: "split is one of train, val, test, none",
     tiny: "the shorter side is between 4 and 20000 pixels",
@@ -119,6 +119,7 @@ def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):
     assert sorted(file.name for file in paths.reports("validate").iterdir()) == [
         "datasheet.md",
         "findings.csv",
+        "images-that-follow-each-other-are-no-more-alike-than-others.png",
         "profile.parquet",
     ]
 
@@ -151,7 +152,10 @@ def test_licences_are_required_only_on_demand(tmp_path, monkeypatch):
     ]
     params = params_with(ingest={"source": source}, validate={"require_license": True})
     run_stage("ingest", params)
-    with pytest.raises(Refused, match="every image has attribution; found: 20 images that are not so: synthetic:"):
+    with pytest.raises(
+        Refused,
+        match=r"an attribution \(one for each of ingest.source\); found: not so for 20 images: synth",
+    ):
         run_stage("validate", params)
     run_stage("validate", params_with(ingest={"source": source}))
 

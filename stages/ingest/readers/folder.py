@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from stages.core.params import Ingest
-from stages.core.sources import Source, has_splits, place
+from stages.core.sources import SPLITS, UNLABELLED, Source, has_splits, place
 from stages.ingest.entries import Entries
 
 
@@ -15,7 +15,8 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     root = os.fspath(source.path)
     folders = [name.rpartition("/")[0] for name in listing.files]
     different = sorted(set(folders))
-    splits = has_splits(sorted({folder.split("/", 1)[0] for folder in different if folder}))
+    top = sorted({folder.split("/", 1)[0] for folder in different if folder})
+    splits = has_splits(top)
     places = {folder: place(f"{folder}/" if folder else "", splits) for folder in different}
     names = {label: readable(label) for _, label in places.values() if label is not None}
     return Entries(
@@ -25,12 +26,24 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         handles=[f"{root}/{name}" for name in listing.files],
         contents=source.contents,
         ignored=listing.ignored,
+        remarks=no_splits(top) if source.role == "target" else (),
     )
 
 
 def load(handle: str) -> str:
     """The path; decoding reads it."""
     return handle
+
+
+def no_splits(folders: list[str]) -> tuple[str, ...]:
+    """What to say where one of the top-level folders is called train and another keeps them from being splits."""
+    train = [name for name in folders if SPLITS.get(name.lower()) == "train"]
+    others = [name for name in folders if name.lower() not in SPLITS.keys() | UNLABELLED]
+    if not (train and others):
+        return ()
+    return (
+        f"{readable(train[0])!r} is taken for a class, as {readable(others[0])!r} beside it is no split ({', '.join(SPLITS)})",
+    )
 
 
 def readable(name: str) -> str:

@@ -28,11 +28,14 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     out = Entries([], [], [], [])
     handles: list[Place] = []
     counts: list[int] = []
+    unlabelled: list[str] = []
     listing = source.listing
     for name in listing.files:
         path = listing.root / name
         file = _open(path)
         split = SPLITS.get(Path(name).stem.split("-")[0].lower())
+        if source.role == "target" and not _has_labels(file):
+            unlabelled.append(name)
         for number, label in enumerate(_labels(file)):
             out.uris.append(f"{readable(name)}/{number:08}")
             out.labels.append(label)
@@ -41,20 +44,25 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         handles += [(str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)]
         counts.append(file.metadata.num_rows)
     contents = member_hashes(source, counts, lambda number: _images(listing.root / listing.files[number]))
-    return Entries(out.uris, out.labels, out.splits, handles, contents)
+    remarks = (_why_unlabelled(listing.root / unlabelled[0], len(unlabelled)),) if unlabelled else ()
+    return Entries(out.uris, out.labels, out.splits, handles, contents, remarks=remarks)
 
 
 def load(handle: Place) -> bytes:
-    """The bytes of one image; empty if the row has none.
+    """The bytes of one image.
 
     Raises:
-        Unreadable: the part of the file that holds it is damaged or gone.
+        Unreadable: the row has none (``datasets`` writes paths alone unless told otherwise), or its part of the file is damaged
+            or gone.
     """
     path, group, row = handle
     try:
-        return _column(path, group)[row].as_py() or b""
+        content: bytes | None = _column(path, group)[row].as_py()
     except (pa.ArrowException, OSError, IndexError) as error:
         raise Unreadable(f"damaged: row group {group} of the file ({type(error).__name__})") from None
+    if content is None:
+        raise Unreadable("the row holds no bytes of an image")
+    return content
 
 
 def _images(path: Path) -> Iterator[bytes]:
@@ -89,19 +97,39 @@ def _open(path: Path) -> pq.ParquetFile:
     if kind is not None and pa.types.is_struct(kind):
         kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else None
     if kind is None or not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
-        raise DataError(f"{path} has no column {IMAGE!r} of image bytes; it has {', '.join(schema.names)}")
+        raise DataError(f"{path} has no column {IMAGE!r} of image bytes; it has {_columns(file)}")
     return file
 
 
-def _labels(file: pq.ParquetFile) -> Iterator[str | None]:
-    """Labels as text: by name where the file carries Hugging Face's list of names."""
+def _columns(file: pq.ParquetFile) -> str:
+    return ", ".join(
+        f"{field.name} ({'struct' if pa.types.is_struct(field.type) else field.type})" for field in file.schema_arrow
+    )
+
+
+def _has_labels(file: pq.ParquetFile) -> bool:
     schema = file.schema_arrow
-    if LABEL not in schema.names:
+    return LABEL in schema.names and not pa.types.is_nested(schema.field(LABEL).type)
+
+
+def _why_unlabelled(path: Path, files: int) -> str:
+    """A column under another name, or of lists, is a mistake more often than not."""
+    others = f" and {files - 1} more" if files > 1 else ""
+    return f"{path}{others}: no label is read, as there is no column {LABEL!r} of text or numbers; it has {_columns(_open(path))}"
+
+
+def _labels(file: pq.ParquetFile) -> Iterator[str | None]:
+    """Labels as text: by name where the file carries Hugging Face's list of names. Empty, -1 and NaN are no label."""
+    schema = file.schema_arrow
+    if not _has_labels(file):
         yield from [None] * file.metadata.num_rows
         return
     features: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     names = features.get(LABEL, {}).get("names")
     for batch in file.iter_batches(columns=[LABEL]):
         for value in batch.column(0).to_pylist():
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)  # pandas makes whole numbers with gaps floats
             known = names is not None and isinstance(value, int) and 0 <= value < len(names)
-            yield None if value is None or value == -1 else str(names[value]) if known else str(value)
+            nothing = value is None or value in (-1, "") or value != value
+            yield None if nothing else str(names[value]) if known else str(value)

@@ -7,12 +7,12 @@ The faults of an image stand in its uri, for example ``00042-near-copy-of-00007`
 from __future__ import annotations
 
 import io
-from typing import Annotated
+from typing import Annotated, Self
 
 import numpy as np
 import yaml
 from PIL import Image, ImageDraw, ImageEnhance
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from stages.core.errors import ConfigError
 from stages.core.params import Ingest, Positive, Section, Share, explain
@@ -40,6 +40,13 @@ class Settings(Section):
     imbalance: Annotated[float, Field(ge=1)] = 1.0  # how much commoner the first shape is than the last
     drift: bool = False  # the later an image, the brighter its background
     domains: Annotated[int, Field(ge=1, le=4)] = 1
+
+    @model_validator(mode="after")
+    def _one_fault_each(self) -> Self:
+        faults = [self.duplicates, self.near_duplicates, self.label_noise, self.corruption, self.poison, self.spectral_poison]
+        if sum(faults) > 1:
+            raise ValueError(f"an image has one fault at most, and the shares add up to {sum(faults):g}")
+        return self
 
 
 Handle = tuple[Settings, int, str, int]  # settings, number, fault, the number it copies

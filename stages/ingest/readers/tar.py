@@ -14,7 +14,7 @@ from stages.core.params import Ingest
 from stages.core.sources import Source, has_splits, place
 from stages.ingest.entries import Entries
 from stages.ingest.members import member_hashes
-from stages.ingest.readers.folder import readable
+from stages.ingest.readers.folder import no_splits, readable
 
 Member = tuple[str, int, int]
 LABEL = ".cls"
@@ -33,7 +33,8 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         inside.append([handle for _, handle in images])
         for member, handle in images:
             found.append((f"{readable(name)}/{readable(member)}", member, labels.get(_stem(member)), handle))
-    splits = has_splits(sorted({member.split("/", 1)[0] for _, member, _, _ in found if "/" in member}))
+    top = sorted({member.split("/", 1)[0] for _, member, _, _ in found if "/" in member})
+    splits = has_splits(top)
     places = [place(member, splits) for _, member, _, _ in found]
     return Entries(
         uris=[uri for uri, _, _, _ in found],
@@ -42,6 +43,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         handles=[handle for _, _, _, handle in found],
         contents=member_hashes(source, [len(part) for part in inside], lambda number: map(_known, inside[number])),
         ignored=ignored,
+        remarks=no_splits(top) if source.role == "target" else (),
     )
 
 

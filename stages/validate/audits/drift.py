@@ -6,14 +6,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 from pydantic import Field
 
 from stages.core.drift import FEWEST, detect_drift, enough, neighbour_test
 from stages.core.params import Positive, Share
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
-from stages.validate.profile import Profile
+from stages.validate.neighbours import nearest
+from stages.validate.profile import Profile, sampled
 
-SHOWN = 3
+SHOWN, SHOWN_IMAGES = 3, 48
 
 
 class Settings(AuditSettings):
@@ -25,6 +27,8 @@ class Settings(AuditSettings):
 
 def audit(pool: Pool, settings: Settings) -> list[Answer]:
     """Compare a sample with ``validate.reference``; half of the error budget each for statistics and for the embedding.
+
+    Names the images farthest in the embedding from all of the reference.
 
     Where both versions hold the same images the tests say "no drift" more often than they would of fresh ones.
     """
@@ -53,4 +57,10 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
         f"{drift.neighbours.excess:+.3f} in statistics (p = {drift.neighbours.p_value:.3f}); a classifier tells the versions "
     )
     found += f"apart by {drift.classifier.excess:+.3f} (p = {drift.classifier.p_value:.3f}); largest gaps: {worst}"
-    return [Answer(expected, not (moved or drift.drifted), found)]
+    if not (moved or drift.drifted):
+        return [Answer(expected, True, found)]
+    away = nearest(new.embedding, old.embedding, 1)[1][:, 0]
+    order = np.argsort(-away, kind="stable")[:SHOWN_IMAGES]
+    return [
+        Answer(expected, False, found, sampled(pool)[order], tuple(f"{away[one]:.3f} from the nearest then" for one in order))
+    ]

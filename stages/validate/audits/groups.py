@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from stages.core.params import Positive
@@ -30,11 +31,15 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
 
 
 def _counts(frame: pd.DataFrame, least: int) -> Answer:
+    """Names the images of the groups that are too few."""
     used = frame[frame["split"] != "none"]
     table = pd.crosstab(frame["group"], used["split"]).reindex(sorted(frame["group"].unique()), fill_value=0)
-    few = [f"{count} of {group} in {split}" for group, row in table.iterrows() for split, count in row.items() if count < least]
+    few = {(group, split): count for group, row in table.iterrows() for split, count in row.items() if count < least}
+    told = [f"{count} of {group} in {split}" for (group, split), count in few.items()]
     more = f" and {len(few) - SHOWN} more" if len(few) > SHOWN else ""
-    found = (
-        ", ".join(few[:SHOWN]) + more if few else f"{len(table)} groups, the fewest {int(table.min().min()) if table.size else 0}"
-    )
-    return Answer(f"every group has at least {least} images in each split", not few, found)
+    count = f"{len(table)} group{'s' * (len(table) > 1)}"
+    found = ", ".join(told[:SHOWN]) + more if few else f"{count}, the fewest {int(table.min().min()) if table.size else 0}"
+    rare = used[pd.MultiIndex.from_frame(used[["group", "split"]]).isin(list(few))] if few else used.iloc[:0]
+    details = tuple(f"{group} in {split}" for group, split in zip(rare["group"], rare["split"], strict=True))
+    expected = f"every group has at least {least} images in each split"
+    return Answer(expected, not few, found, rare.index.to_numpy(np.int64), details)
