@@ -32,6 +32,8 @@ class Sighting:
     trained: tuple[str, ...]
     """``stage run`` of every model trained on this version."""
     registered: tuple[str, ...]
+    registered_from: dict[str, tuple[str, ...]]
+    """Which of those runs each was registered from: run → versions."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,7 @@ def sightings(store: Store, identity: str) -> Iterator[Sighting]:
         if rows is None or not len(rows):
             continue
         readers = [step for step in steps if step.inputs.get(path) == digest and _makes_models(step)]
-        registered = [name for step in readers for name in made_from.get(step.run, ())]
+        registered = {step.run: tuple(made_from[step.run]) for step in readers if step.run in made_from}
         for row in rows.to_dict("records"):
             kept = bool(row["keep"])
             trained = tuple(f"{step.stage} {step.run}" for step in readers) if _trains(row) else ()
@@ -118,7 +120,8 @@ def sightings(store: Store, identity: str) -> Iterator[Sighting]:
                 reason=str(row.get("reason") or ""),
                 uri=str(row["uri"]),
                 trained=trained,
-                registered=tuple(dict.fromkeys(registered)) if trained else (),
+                registered=tuple(name for names in registered.values() for name in names) if trained else (),
+                registered_from=registered if trained else {},
             )
 
 
@@ -161,8 +164,9 @@ def text(trail: Trail) -> str:
     for sighting in trail.sightings:
         lines.append(f"  data version {sighting.manifest}  {sighting.uri}  split {sighting.split}")
         lines.append("    kept" if sighting.kept else f"    dropped: {sighting.reason}")
-        lines += [f"    trained {made}" for made in sighting.trained]
-        lines += [f"    registered as {name}" for name in sighting.registered]
+        for made in sighting.trained:
+            names = sighting.registered_from.get(made.rpartition(" ")[2], ())
+            lines.append(f"    trained {made}" + (f", registered as {', '.join(names)}" if names else ""))
     said = {
         "trained": "was trained on it",
         "not trained": "was not trained on it",

@@ -21,8 +21,8 @@ GATES = "flows.gates"
 POLICIES = "stages.augment.policies"
 
 
-def check_choices(params: Params) -> None:
-    """Refuse what no stage could use, before anything runs or is written.
+def check_choices(params: Params, sources: bool = True) -> None:
+    """Refuse what no stage could use, before anything runs or is written; ``sources``: also images that are not there.
 
     Raises:
         ConfigError: one line that names the key and what is allowed.
@@ -43,7 +43,8 @@ def check_choices(params: Params) -> None:
     check_audits(params.validate_)
     check_steps(params.curate)
     encoders.check(params.curate.encoder)
-    check_source(params.ingest)
+    if sources:
+        check_source(params.ingest)
 
 
 def _check_settings(method: str, settings: dict[str, Any]) -> None:

@@ -83,7 +83,7 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
     with turn(change=bool(assignments)):
         warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
         scribe.start()
-        enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True)
+        enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True, sources=True)
         try:
             with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
                 from flows.pipeline import Request, run_pipeline
@@ -102,7 +102,7 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
 
     environment.enter(environment.find_root())
     warm.start()
-    enter(stages=[*([to] if to else []), *(force or [])])
+    enter(stages=[*([to] if to else []), *(force or [])], sources=True)
     from flows.planning import dry_plan, last_seconds
 
     found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))

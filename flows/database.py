@@ -15,6 +15,8 @@ from stages.core.errors import ConfigError
 
 FOLDER = Path("mlruns")
 EXPERIMENT = "rootstock"
+DATABASES = frozenset({"postgresql", "postgres", "mysql", "mssql", "databricks"})
+"""Kinds of stores that MLflow opens itself, besides files and servers."""
 ADDRESSES = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
@@ -39,7 +41,7 @@ def check_reachable(uri: str | None = None) -> None:
     """Refuse a store that cannot be used, before anything is changed.
 
     Raises:
-        ConfigError: ``mlruns/`` cannot be written, or no server answers at ``MLFLOW_TRACKING_URI``.
+        ConfigError: ``mlruns/`` cannot be written, no server answers at ``MLFLOW_TRACKING_URI``, or it is no address of a store.
     """
     uri = uri or tracking_uri()
     if uri.startswith("sqlite:///"):
@@ -53,6 +55,10 @@ def check_reachable(uri: str | None = None) -> None:
             raise ConfigError(
                 f"no MLflow server answers at MLFLOW_TRACKING_URI={uri} ({reason}): start it, or unset it"
             ) from None
+    elif uri.partition(":")[0].partition("+")[0] not in DATABASES:
+        raise ConfigError(
+            f"MLFLOW_TRACKING_URI={uri} names no store: use http://HOST:PORT, sqlite:///FILE or postgresql://…, or unset it"
+        )
 
 
 def check_writable(folder: Path) -> None:

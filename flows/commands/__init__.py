@@ -8,13 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 
 
-def enter(assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False) -> Path:
+def enter(
+    assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False, sources: bool = False
+) -> Path:
     """Make the project the working directory, check all that was given, and only then apply ``--set``; returns the root.
 
     Args:
         assignments: ``KEY=VALUE`` for params.yaml; a refused one changes nothing.
         stages: names that dvc.yaml must know.
         store: whether the MLflow store must be usable.
+        sources: whether the images must be there: who asks or rolls back may be where they are not.
     """
     from flows import database, dvc, environment
     from flows.checks import check_choices
@@ -29,5 +32,5 @@ def enter(assignments: list[str] | None = None, stages: list[str] | None = None,
     if assignments:
         override(assignments, check=check_choices)
     else:
-        check_choices(load_params())
+        check_choices(load_params(), sources)
     return root

@@ -19,7 +19,7 @@ def command(
 
     The workspace stays as it is; the outputs are in DVC's cache, the runs in MLflow. The same command resumes it.
     """
-    root = enter()
+    root = enter(sources=True)
     from flows import worktrees
     from flows.experiment.flow import run_experiment
     from flows.experiment.spec import Request

@@ -35,7 +35,7 @@ def command(
 
     The same command resumes an experiment that was killed. Exit code 3 when a cell failed; the others count all the same.
     """
-    root = enter()
+    root = enter(sources=True)
     from flows import worktrees
     from flows.experiment.flow import run_experiment
     from flows.experiment.spec import Request

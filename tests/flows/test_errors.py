@@ -51,6 +51,14 @@ def test_an_empty_folder_and_one_class_are_refused(one: Any, tmp_path: Path) -> 
         assert refused.code == 2 and line in refused.err and refused.err.count("\n") == 1, refused
 
 
+def test_who_only_asks_may_be_where_the_images_are_not(one: Any) -> None:
+    file = one.root / "params.yaml"
+    file.write_text(file.read_text().replace("source: digits", "source: folder:/nowhere"))
+    for arguments in (["audit", "0" * 64], ["lineage", "rootstock-classifier@champion"], ["rollback"]):
+        assert "/nowhere" not in one.rootstock(*arguments).err
+    assert "/nowhere does not exist" in one.rootstock("run").err
+
+
 def test_params_that_are_no_yaml_name_the_line(one: Any) -> None:
     (one.root / "params.yaml").write_text("seed: 0\ningest: [\n")
     refused = one.rootstock("run")

@@ -15,6 +15,11 @@ import pytest
 
 from flows import entries, tracking, verification
 from flows.database import forget_remembered
+
+
+from flows import entries
+from flows.database import check_reachable, forget_remembered
+from flows.dvc import LockEntry
 from flows.environment import enter
 from flows.lockfile import LockEntry
 from flows.tracking import Store
@@ -85,3 +90,13 @@ def test_what_is_too_large_for_the_store_is_found_where_dvc_keeps_it(
     assert [file.read_bytes() for file in found if file] == [b"page", b"step", b"p" * 101]
     assert made.evaluation_file(f"{folder}/embeddings.parquet") is None
     assert [check.state for check in verification._artifact("evaluate", folder, digest, False)] == ["ok"]
+
+
+@pytest.mark.parametrize("uri", ["foo:bar", "./mlruns", "file:///tmp/mlruns", "http:/host"])
+def test_an_address_that_names_no_store_is_one_line(uri: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    with pytest.raises(
+        ConfigError, match=rf"MLFLOW_TRACKING_URI={uri} names no store: use http://HOST:PORT, sqlite:///FILE or"
+    ) as one:
+        check_reachable()
+    assert "\n" not in str(one.value)

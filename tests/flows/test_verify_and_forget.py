@@ -110,7 +110,10 @@ def test_audit_tells_where_an_image_went(registered: Any, tmp_path: Path) -> Non
     done = registered.rootstock("audit", trained["id"], "--json")
     trail = json.loads(done.out)
     assert done.code == 0 and [one["uri"] for one in trail["sightings"]] == [trained["uri"]]
-    assert {made.split()[0] for made in trail["sightings"][0]["trained"]} == {"pretrain", "distill", "finetune"}
+    stages = {run: stage for stage, run in (made.split() for made in trail["sightings"][0]["trained"])}
+    assert {stages[run]: names for run, names in trail["sightings"][0]["registered_from"].items()} == {
+        "finetune": ["rootstock-classifier@1"], "pretrain": ["rootstock-encoder@1"], "distill": ["rootstock-encoder@2"]
+    }  # fmt: skip
     models = {one["model"]: one["state"] for one in trail["standings"]}
     assert models == dict.fromkeys(["rootstock-classifier@1", "rootstock-encoder@1", "rootstock-encoder@2"], "trained")
     tested = json.loads(registered.rootstock("audit", held["id"], "--json").out)
