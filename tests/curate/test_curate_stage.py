@@ -84,6 +84,10 @@ def test_the_budget_is_met_exactly_and_spares_held_out_and_labelled_images(here,
     frame = manifest.frame
     kept = frame["keep"] & frame["split"].isin(["train", "none"])
     assert np.isclose(frame.loc[kept, "weight"].mean(), 1, atol=1e-4)
+    gone = frame[~frame["keep"] & frame["reason"].str.startswith("balance")]
+    assert (gone["reason"] == [f"balance: cluster {number} is over its share" for number in gone["cluster"]]).all() and len(
+        gone
+    ) > 9
     assert (frame.loc[~frame["keep"], "weight"] == 0).all()
     assert (frame["cluster"] >= 0).all()
     assert json.loads(paths.metrics("curate").read_text())["pretraining"] == expected

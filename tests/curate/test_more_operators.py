@@ -108,6 +108,7 @@ def test_the_contrastive_subset_meets_the_budget_and_keeps_labels(tmp_path, monk
     after = Manifest.read(paths.CURATED_MANIFEST)
     assert len(after.pretraining_rows()) == round(0.6 * len(before.pretraining_rows()))
     assert (after.labelled_rows("train") == before.labelled_rows("train")).all()
+    assert set(after.frame.loc[~after.kept, "reason"]) == {"contrastive_subset: its views resemble few others of its cluster"}
 
 
 def test_outliers_are_the_odd_ones(tmp_path, monkeypatch):

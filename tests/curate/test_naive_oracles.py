@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from image_folders import class_folders, params_with, run_stage
 from PIL import Image, ImageEnhance
 
@@ -11,8 +12,8 @@ from stages.core.manifest import Manifest
 from stages.core.pixels import PixelStore
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
-from stages.curate.operators import budget, near_duplicates, outliers, pseudo_classes
-from stages.curate.operators.contrastive_subset import most_similar
+from stages.curate.operators import budget, near_duplicates, outliers, prototypes, pseudo_classes
+from stages.curate.operators.contrastive_subset import expected_views, most_similar
 from stages.curate.state import Curation
 
 
@@ -71,6 +72,32 @@ def test_pseudo_classes_against_every_distance(curation):
     assert held_out.any() and (state.cluster[held_out] >= 0).all() and state.keep.all()
 
 
+def test_prototypes_against_counting_every_image_at_its_nearest(curation):
+    state = curation()
+    frame = state.manifest.frame
+    names = np.where(frame["uri"].str.contains(":0/"), "zeros", np.where(np.arange(len(frame)) % 3, "mixed", "others"))
+    state.manifest = Manifest(frame.assign(source=names))
+    told = prototypes.apply(state, prototypes.Settings(prototypes=8, exclusive=0.8))
+    rows = state.candidates()
+    centroids = kmeans.fit(state.features, rows, 8, 0).numpy()
+    sizes = {name: sum(names[row] == name for row in rows) for name in ("mixed", "others", "zeros")}
+    counts = [dict.fromkeys(sizes, 0) for _ in range(8)]
+    for row in rows:
+        vector = state.features(np.array([row])).numpy()[0]
+        counts[int(((centroids - vector) ** 2).sum(1).argmin())][names[row]] += 1
+    header, table = state.tables["prototypes"]
+    assert header == ["prototype", "whose", "mixed", "others", "zeros"]
+    for number, (count, line) in enumerate(zip(counts, table, strict=True)):
+        rates = {name: count[name] / sizes[name] for name in sizes}
+        owner = next((name for name in sizes if rates[name] >= 0.8 * sum(rates.values())), "shared")
+        assert line == (number, owner, *count.values())
+        assert sum(rates.values()) > 0
+    whose = [line[1] for line in table]
+    assert told == {"shared": whose.count("shared")} | {f"only_{name}": whose.count(name) for name in sizes}
+    assert 0 < whose.count("zeros") < 8 and "shared" in whose
+    assert state.keep.all() == state.manifest.ok.all()
+
+
 def test_the_budget_against_a_lottery_drawn_one_by_one(curation):
     state = curation(budget=60, seed=7)
     rows = state.candidates().tolist()
@@ -123,6 +150,29 @@ def test_near_duplicates_against_all_pairs(tmp_path, monkeypatch):
         assert state.keep[kept] and alike[row, kept] and state.training[row]
     for row in np.flatnonzero(state.keep & state.training):  # no training image that stays resembles another that stays
         assert alike[row][state.keep].sum() == 1
+
+
+def test_expected_similarity_against_every_pair_of_views(curation):
+    state = curation()
+    rows = state.candidates()[:3]
+    views = []
+    for image in state.store.array(rows).astype(np.float32)[:, 0]:
+        side = len(image)
+        part = round(0.75 * side)
+        starts = [(0, 0), (0, side - part), (side - part, 0), (side - part, side - part), (round((side - part) / 2),) * 2]
+        cuts = [image[down : down + part, right : right + part] for down, right in starts]
+        wide = [np.asarray(Image.fromarray(cut).resize((side, side), Image.Resampling.BILINEAR)).round() for cut in cuts]
+        vectors = [
+            state.encode(torch.from_numpy(view.copy())[None, None].to(torch.uint8)).numpy()[0]
+            for one in wide
+            for view in (one, one[:, ::-1])
+        ]
+        views.append([(vector - vector.mean()) / np.linalg.norm(vector - vector.mean()) for vector in vectors])
+    found = expected_views(state, rows)
+    for one in range(3):
+        for two in range(3):
+            expected = np.mean([first @ second for first in views[one] for second in views[two]])
+            assert abs(float(found[one] @ found[two]) - expected) < 0.01
 
 
 def test_the_contrastive_choice_against_trying_every_image_each_time():

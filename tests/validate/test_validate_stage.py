@@ -60,6 +60,14 @@ def unknown_split(frame):
     frame.loc[5, "split"] = "dev"
 
 
+def unknown_role(frame):
+    frame.loc[5, "role"] = "teacher"
+
+
+def no_source(frame):
+    frame.loc[5, "source"] = None
+
+
 def tiny(frame):
     frame.loc[6, "width"] = 2
 
@@ -83,6 +91,8 @@ FAULTS = {
     short_id: "ids are sha256; found: not so for 1 images: folder:",
     neither_id_nor_reason: "every image has an id or a reason",
     unknown_split: "split is one of train, val, test, none",
+    unknown_role: "role is one of pool, target; found: not so for 1 images: folder:",
+    no_source: "every image has a source; found: not so for 1 images: folder:",
     tiny: "the shorter side is between 4 and 20000 pixels",
     huge: "the longer side is between",
     class_missing_in_test: "every class is in each split; found: no 2 in test",
@@ -100,6 +110,23 @@ def test_a_fault_stops_the_pipeline_and_is_named(pool, fault):
     assert len(lines) == 1 + len(critical)
     assert json.loads(paths.metrics("validate").read_text())["passed"] is False
     assert (paths.DATA_DOCS / "index.html").is_file()
+
+
+def test_a_class_with_too_few_images_in_a_split_stops_and_shows_them(pool):
+    with pytest.raises(Refused, match="every class has at least 4 images in each split; found: not so for 9 images: folder:"):
+        run_stage("validate", pool.model_copy(update={"validate_": pool.validate_.model_copy(update={"min_per_class": 4})}))
+    rows = [row for row in findings() if row["check"].startswith("every class has at least 4")]
+    assert len(rows) == 9 and all((paths.reports("validate") / row["sheet"]).is_file() and row["id"] for row in rows)
+
+
+def test_copies_with_two_labels_are_named(pool):
+    def copy(frame):
+        for label in ("1", "2"):
+            frame.loc[frame.index[(frame["split"] == "train") & (frame["label"] == label)][0], "id"] = "a" * 64
+
+    damage(copy)
+    run_stage("validate", pool)
+    assert [row["severity"] for row in findings() if row["check"] == "copies of an image have one label"] == ["warning"] * 2
 
 
 def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):

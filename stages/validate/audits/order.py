@@ -90,7 +90,7 @@ def _groups(pool: Pool, settings: Settings) -> tuple[Rows, npt.NDArray[np.int64]
     """Rows to look at, group by group in order, and the number of each one's group."""
     frame = pool.manifest.frame.loc[pool.distinct, ["source", "label", "split"]]
     hidden = frame["split"].where(frame["label"].isna(), "")
-    keys = frame["source"] + "\0" + frame["label"].fillna("") + "\0" + hidden
+    keys = frame["source"].fillna("") + "\0" + frame["label"].fillna("") + "\0" + hidden
     codes = keys.astype("category").cat.codes.to_numpy(np.int64)
     order = np.argsort(codes, kind="stable")
     rows, codes = pool.distinct[order], codes[order]
