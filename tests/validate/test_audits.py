@@ -10,10 +10,12 @@ from PIL import Image
 from flows.reference import keep
 from stages.core import paths
 from stages.core.audits import check_audits, parse_audits
+from stages.core.drift import detect_drift
 from stages.core.errors import ConfigError, DataError, Refused
 from stages.core.manifest import Manifest
 from stages.core.pixels import PixelStore
 from stages.validate.audit import Answer, Pool
+from stages.validate.profile import Profile, name_of
 from tests.image_folders import params_with, run_stage
 
 LABELLED = {"labelled_fraction": 1.0}
@@ -193,6 +195,21 @@ def test_drift_is_measured_against_a_reference_that_cannot_change_unnoticed(tmp_
     Path(reference).unlink()
     with pytest.raises(DataError, match="is missing"):
         run_stage("validate", params)
+
+
+def test_a_change_of_shape_alone_is_seen_in_the_embedding(render, tmp_path):
+    old, new = Profile.of(render()), render(seed=1)
+    old.write(tmp_path / "profile.parquet")
+    reference = (tmp_path / "profile.parquet").rename(tmp_path / f"{name_of(tmp_path / 'profile.parquet')}.parquet")
+    turned = np.ascontiguousarray(np.rot90(new.store.array(np.arange(500)), axes=(2, 3)))
+    store = PixelStore([turned], 500, new.store.shape, new.store.directory)
+    answers = {}
+    for name, pixels in (("upright", new.store), ("turned", store)):
+        pool = Pool(new.manifest, pixels, 0, str(reference))
+        (answers[name],) = run_audit(pool, "drift")
+        told = detect_drift(old.statistics, Profile.of(pool).statistics, alpha=0.005, threshold=0.1, seed=0, permutations=499)
+        assert not told.drifted, "plain statistics see nothing of it"
+    assert answers["upright"].passed and not answers["turned"].passed
 
 
 def test_wrong_audits_are_one_line_with_the_nearest_name():
