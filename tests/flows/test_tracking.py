@@ -14,12 +14,7 @@ from typing import Any
 import pytest
 
 from flows import entries, tracking, verification
-from flows.database import forget_remembered
-
-
-from flows import entries
 from flows.database import check_reachable, forget_remembered
-from flows.dvc import LockEntry
 from flows.environment import enter
 from flows.lockfile import LockEntry
 from flows.tracking import Store
