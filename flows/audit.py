@@ -68,11 +68,12 @@ def find_id(image: str) -> str:
     if not path.is_file():
         raise ConfigError(f"{image} is neither a file nor a sha256 of 64 hex digits")
     from stages.core.images import Unreadable, content_id, decode
+    from stages.core.params import load_params
     from stages.core.pixels import PixelStore
 
     channels = PixelStore.open().shape[1]
     try:
-        return content_id(decode(path, channels, 50_000_000))
+        return content_id(decode(path, channels, load_params().ingest.max_pixels))
     except Unreadable as error:
         raise ConfigError(f"{image} is no image: {error}") from None
 

@@ -152,11 +152,19 @@ def files(images: Path | None, root: Path) -> list[Path]:
         return find_images([images])
     if not (root / LOG).is_file():
         raise ConfigError("no image has been predicted yet: name a folder of new images")
-    named = [Path(json.loads(line)["image"]) for line in (root / LOG).read_text().splitlines() if line.strip()]
-    found = [path for path in dict.fromkeys(named) if path.is_file()]
+    named = dict.fromkeys(map(_logged, (root / LOG).read_text().splitlines()))
+    found = [path for path in named if path and path.is_file()]
     if not found:
         raise ConfigError("none of the images predicted so far exist any more: name a folder of new images")
     return found
+
+
+def _logged(line: str) -> Path | None:
+    """The image of a line of the log; None of one that a killed ``predict`` left half-written."""
+    try:
+        return Path(json.loads(line)["image"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def training_features(folder: Path, params: Params) -> Array:

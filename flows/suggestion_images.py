@@ -9,35 +9,41 @@ import numpy as np
 
 from stages.core import paths
 from stages.core.errors import ConfigError, DataError
+from stages.core.params import load_params
 from stages.core.random import numpy_generator
+from stages.core.sources import has_splits, place
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Folder:
-    """Images of a folder, drawn down; the class is the folder an image lies in."""
+    """Images of a folder, drawn down; their classes are what ingest would take from their places."""
 
     def __init__(self, folder: Path, images: int) -> None:
         from flows.prediction import find_images
 
+        if folder.is_file():
+            raise ConfigError(f"{folder} is a file, not a folder of images")
         files = find_images([folder])
         if len(files) > images:
             chosen = numpy_generator(0, "suggest", len(files)).choice(len(files), images, replace=False)
             files = [files[place] for place in np.sort(chosen)]
         from stages.core.images import Unreadable, open_image
 
+        most = load_params().ingest.max_pixels
         self.pictures, kept = [], []
         for file in files:
             try:
-                self.pictures.append(open_image(file, 50_000_000))
+                self.pictures.append(open_image(file, most))
                 kept.append(file)
             except Unreadable:
                 continue
         if not kept:
             raise ConfigError(f"none of the {len(files)} images in {folder} can be read")
-        names = ["" if file.parent == folder else file.parent.relative_to(folder).parts[-1] for file in kept]
-        self.labels, self.classes = _numbered([None if name in {"", "unlabelled", "unlabeled"} else name for name in names])
+        below = [file.relative_to(folder) for file in kept]
+        splits = has_splits(sorted({path.parts[0] for path in below if len(path.parts) > 1}))
+        self.labels, self.classes = _numbered([place(path.as_posix(), splits)[1] for path in below])
 
     def pixels(self, size: int, channels: int) -> Tensor:
         """uint8 (N, C, H, W), as ingest would store them."""

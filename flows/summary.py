@@ -69,6 +69,7 @@ def _link(run: PipelineRun, identity: str | None) -> str:
 
 def table(run: PipelineRun) -> Table:
     """The table ``rootstock run`` ends with."""
+    from rich.markup import escape
     from rich.table import Table
 
     shown = Table(box=None, pad_edge=False, header_style="bold")
@@ -79,7 +80,7 @@ def table(run: PipelineRun) -> Table:
         seconds = f"{outcome.seconds:.1f}" if outcome.seconds else ""
         extra = " (imported)" if outcome.message == "imported" else ""
         text = outcome.message if outcome.state in {"failed", "waiting"} else outcome.headline
-        shown.add_row(name, f"[{STYLES[outcome.state]}]{outcome.state}[/]{extra}", seconds, text)
+        shown.add_row(name, f"[{STYLES[outcome.state]}]{outcome.state}[/]{extra}", seconds, escape(text))
     return shown
 
 

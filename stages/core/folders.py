@@ -75,6 +75,11 @@ def walk(root: Path, extensions: frozenset[str] = EXTENSIONS) -> Listing:
     )
 
 
+def one_file(path: Path) -> Listing:
+    """A file as the listing of its folder would name it, whatever it is called; nothing beside it is looked at."""
+    return Listing(path.parent, [path.name], np.array([_numbers(path.stat())], np.int64))
+
+
 def has_image(root: Path) -> bool:
     """Whether :func:`walk` would find anything, stopping at the first image."""
     return any(_is_image(entry) for _, entry in _files(root))
@@ -245,4 +250,8 @@ def _status(entry: os.DirEntry[str]) -> tuple[int, int, int, int]:
         status = entry.stat()
     except OSError:
         return (-1, -1, -1, -1)
-    return (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return _numbers(status)
+
+
+def _numbers(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stages.core import paths
 from stages.core.downloads import check_download, parse_download
 from stages.core.errors import ConfigError
-from stages.core.folders import Listing, content_hashes, has_image, learn_hashes, walk
+from stages.core.folders import Listing, content_hashes, has_image, learn_hashes, one_file, walk
 from stages.core.images import EXTENSIONS
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
@@ -121,9 +121,7 @@ def archives(source: Source) -> Listing:
     extensions = ARCHIVES[source.kind]
     if not source.path.is_file():
         return walk(source.path, extensions)
-    listing = walk(source.path.parent, frozenset({source.path.suffix.lower()}))
-    here = [row for row, name in enumerate(listing.files) if name == source.path.name]
-    return Listing(listing.root, [source.path.name], listing.stats[here])
+    return one_file(source.path)
 
 
 def check_source(ingest: Ingest) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import time
@@ -139,6 +140,17 @@ def test_links_are_followed_but_loops_and_hidden_files_are_not(folder):
         "dog/1.png", "dog/deep/2.png", "linked/1.png", "linked/deep/2.png",
     ]  # fmt: skip
     assert (listing.stats[2:4] == -1).all()
+
+
+def test_a_source_of_one_file_looks_at_that_file_and_at_nothing_beside_it(tmp_path, monkeypatch):
+    """What else lies in the folder may be a whole home directory."""
+    for name in ("images.tar", ".hidden.tar", "no extension"):
+        (tmp_path / name).write_bytes(name.encode())
+    monkeypatch.setattr(folders, "_entries", lambda folder: pytest.fail(f"{folder} was listed"))
+    for name in ("images.tar", ".hidden.tar", "no extension"):
+        source = parse(f"tar:{tmp_path / name}")
+        assert (source.listing.root, source.listing.files) == (tmp_path, [name])
+        assert source.contents.tobytes() == hashlib.sha256(name.encode()).digest()
 
 
 def test_layouts():

@@ -14,9 +14,11 @@ from inside import Inside
 from PIL import Image
 
 from flows import registration, versions
+from flows.suggestion_images import Folder
 from flows.tracking import Store
 from flows.verification import hash_of
 from flows.versions import CHAMPION, CLASSIFIER, ENCODER
+from stages.core.errors import ConfigError
 from stages.core.model import Classifier, load_classifier, save_model
 from stages.core.statistics import mcnemar, paired_bootstrap
 
@@ -95,6 +97,17 @@ def test_suggest_ranks_the_registered_encoders(registered: Any, tmp_path: Path) 
     assert "ranked by RankMe: no labels" in plain
     pool = registered.rootstock("suggest", "WORKDIR", "--images", "300")
     assert pool.code == 0 and "300 images; ranked by LogME" in pool.out
+
+
+def test_a_folder_is_labelled_as_ingest_labels_it(tmp_path: Path) -> None:
+    """By the class folder below the root or below a split, however deep the image lies; nothing inside ``unlabelled``."""
+    for name in ("train/cat/2021/1.png", "train/cat/2022/1.png", "test/dog/1.png", "unlabelled/3.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8)).save(tmp_path / name)
+    found = Folder(tmp_path, 20)
+    assert (found.classes, found.labels.tolist()) == (2, [1, 0, 0, -1])
+    with pytest.raises(ConfigError, match=r"1\.png is a file, not a folder"):
+        Folder(tmp_path / "train/cat/2021/1.png", 20)
 
 
 def test_suggest_refuses_a_folder_without_images(registered: Any, tmp_path: Path) -> None:

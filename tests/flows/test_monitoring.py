@@ -12,8 +12,9 @@ from sklearn.datasets import load_digits
 
 from flows import announcements
 from flows.drift_report import report
-from flows.monitoring import announce, judge, unknown
-from stages.core.errors import DataError
+from flows.monitoring import announce, files, judge, unknown
+from flows.prediction import LOG
+from stages.core.errors import ConfigError, DataError
 from stages.core.params import Monitor
 from stages.core.random import numpy_generator
 
@@ -66,6 +67,19 @@ def test_quiet_or_alarm_an_event_waits_for_a_server(tmp_path: Path, monkeypatch:
         ("rootstock.drift", True),
     ]
     assert {one["resource"]["rootstock.version"] for one in waiting} == {"7"}
+
+
+def test_a_line_that_a_killed_predict_left_half_written_does_not_end_the_check(tmp_path: Path) -> None:
+    images = [tmp_path / name for name in ("a.png", "b.png")]
+    for image in images:
+        image.write_bytes(b"")
+    first, second = (json.dumps({"image": str(image)}) + "\n" for image in images)
+    (tmp_path / ".rootstock").mkdir()
+    (tmp_path / LOG).write_text(first[:9] + first + first + second)  # the torn line swallowed the one after it
+    assert files(None, tmp_path) == images
+    (tmp_path / LOG).write_text(first[:9])
+    with pytest.raises(ConfigError, match="none of the images predicted so far"):
+        files(None, tmp_path)
 
 
 def test_too_few_images_are_refused() -> None:
