@@ -131,6 +131,6 @@ def test_debug_shows_the_traceback(one: Any) -> None:
 
 def snapshot(root: Path) -> dict[str, bytes]:
     """Everything a refused call could have changed."""
-    skipped = {".git", ".prefect", "tmp", "cache"}
+    skipped = {".git", ".prefect", "tmp", "cache", "params.lock"}  # the empty file whose lock a run holds
     files = (path for path in root.rglob("*") if path.is_file() and not skipped & set(path.relative_to(root).parts))
     return {str(path.relative_to(root)): path.read_bytes() for path in files if "mlflow.db" not in path.name}
