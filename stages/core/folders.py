@@ -7,6 +7,7 @@ import os
 import stat
 import sys
 import time
+from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -57,7 +58,7 @@ def walk(root: Path, extensions: frozenset[str] = EXTENSIONS) -> Listing:
     Links are followed, but never back into a folder being listed; hidden files are skipped.
     """
     names: list[str] = []
-    stats: list[int] = []
+    stats = array("q")
     ignored: dict[str, int] = {}
     for prefix, entry in _files(root):
         if _is_image(entry, extensions):
@@ -70,7 +71,7 @@ def walk(root: Path, extensions: frozenset[str] = EXTENSIONS) -> Listing:
     return Listing(
         root,
         [names[row] for row in order],
-        np.array(stats, np.int64).reshape(-1, 4)[order],
+        np.frombuffer(stats, np.int64).reshape(-1, 4)[order],
         dict(sorted(ignored.items())),
     )
 
@@ -199,7 +200,9 @@ def _files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
     pending: list[tuple[str, str, frozenset[tuple[int, int]]]] = [(os.fspath(root), "", frozenset({_place(root.stat())}))]
     while pending:
         folder, prefix, above = pending.pop()
-        for entry in _entries(folder):
+        entries = _entries(folder)[::-1]
+        while entries:
+            entry = entries.pop()  # what is asked of an entry stays with it: of a million files that would be half a gigabyte
             if entry.name.startswith("."):
                 continue
             if not _is_folder(entry):
