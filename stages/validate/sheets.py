@@ -37,12 +37,20 @@ def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
         page.paste(picture.resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (left + 2, top + 2))
-        pen.text((left + 3, top + TILE - 2), _printable(pool.uri(row)[-LETTERS:]), fill="black")
+        pen.text((left + 3, top + TILE - 2), _printable(shortened(pool.uri(row))), fill="black")
         label, split = pool.manifest.frame[["label", "split"]].iloc[row]
-        pen.text((left + 3, top + TILE + 9), _printable(f"{label or '-'}, {split}"[:LETTERS]), fill="gray")
+        words = f"{label}, {split}" if isinstance(label, str) else "no label"
+        pen.text((left + 3, top + TILE + 9), _printable(words[:LETTERS]), fill="gray")
     with atomic_file(path) as temporary:
         page.save(temporary, "PNG")
     return True
+
+
+def shortened(uri: str) -> str:
+    """The end of a uri that fits under a picture, cut between folders where it can be."""
+    parts = re.split(r"(?<=[/:])", uri)
+    fitting = ["".join(parts[first:]) for first in range(len(parts))]
+    return next((end for end in fitting if len(end) <= LETTERS), uri[-LETTERS:])
 
 
 def _printable(text: str) -> str:

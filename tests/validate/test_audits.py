@@ -16,6 +16,7 @@ from stages.core.manifest import Manifest
 from stages.core.pixels import PixelStore
 from stages.validate.audit import Answer, Pool
 from stages.validate.profile import Profile, name_of
+from stages.validate.sheets import shortened
 from tests.image_folders import params_with, run_stage
 
 LABELLED = {"labelled_fraction": 1.0}
@@ -122,11 +123,11 @@ def test_data_that_change_as_they_go_are_in_order_and_shuffled_they_are_not(rend
     assert not answer.passed
     uris = pool.manifest.frame["uri"]
     follows = dict(zip(uris[answer.rows], answer.details, strict=True))
-    assert len(follows) >= 8 and len(set(follows.values())) == len(follows)
+    assert len(follows) >= 16 and sum("one before" in detail for detail in follows.values()) == 8, "eight runs, each to its end"
     for uri, detail in follows.items():
-        one, two = uri, detail.removeprefix("like the next, ")
-        same = pool.manifest.frame.set_index("uri").loc[[one, two], "label"]
-        assert one < two and same.nunique() <= 1
+        other = detail.rpartition(", ")[2]
+        assert (uri < other) == detail.startswith("like the next, ")
+        assert pool.manifest.frame.set_index("uri").loc[[uri, other], "label"].nunique() <= 1
     order = np.random.default_rng(0).permutation(len(pool.manifest))
     store = PixelStore([np.ascontiguousarray(pool.store.array(order))], len(order), pool.store.shape, pool.store.directory)
     (answer,) = run_audit(Pool(Manifest(pool.manifest.frame.iloc[order]), store, 0), "order")
@@ -210,6 +211,16 @@ def test_a_change_of_shape_alone_is_seen_in_the_embedding(render, tmp_path):
         told = detect_drift(old.statistics, Profile.of(pool).statistics, alpha=0.005, threshold=0.1, seed=0, permutations=499)
         assert not told.drifted, "plain statistics see nothing of it"
     assert answers["upright"].passed and not answers["turned"].passed
+
+
+def test_under_a_picture_stands_as_much_of_its_place_as_fits():
+    for uri, shown in {
+        "digits:1663": "digits:1663",
+        "flowers:class-0/0497.png": "0497.png",
+        "folder:a/b/c.png": "a/b/c.png",
+        "synthetic:00517-mislabelled": "517-mislabelled",
+    }.items():
+        assert shortened(uri) == shown
 
 
 def test_wrong_audits_are_one_line_with_the_nearest_name():

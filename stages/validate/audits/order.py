@@ -76,14 +76,15 @@ def effect(pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64], size: npt
 
 
 def _runs(pool: Pool, rows: Rows, pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> tuple[Rows, tuple[str, ...]]:
-    """Images whose nearest neighbours are the next in order, the longest runs of such first, and what follows each of them."""
+    """Runs of images of which each has the next in order among its nearest neighbours, the longest first."""
     next_to = np.zeros(len(rows), bool)
     next_to[pairs[place[pairs[:, 1]] - place[pairs[:, 0]] == 1, 0]] = True
     begins = np.flatnonzero(next_to & ~np.r_[False, next_to[:-1]])
     lengths = np.flatnonzero(next_to & ~np.r_[next_to[1:], False]) + 1 - begins
     order = np.argsort(-lengths, kind="stable")[:RUNS]
-    chosen = np.concatenate([np.empty(0, np.int64), *(np.arange(begins[run], begins[run] + lengths[run]) for run in order)])
-    return rows[chosen], tuple(f"like the next, {pool.uri(int(rows[one + 1]))}" for one in chosen)
+    chosen = [one for run in order for one in range(int(begins[run]), int(begins[run] + lengths[run] + 1))]
+    like = [(one + 1, "next") if next_to[one] else (one - 1, "one before") for one in chosen]
+    return rows[chosen], tuple(f"like the {which}, {pool.uri(int(rows[other]))}" for other, which in like)
 
 
 def _groups(pool: Pool, settings: Settings) -> tuple[Rows, npt.NDArray[np.int64]]:
