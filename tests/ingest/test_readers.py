@@ -1,5 +1,6 @@
 """Every kind of source, alone and together, with what can be wrong with it."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -72,6 +73,9 @@ def test_a_torn_tar_gives_what_stands_before_the_tear(here):
     assert 1 <= len(rows) <= 4
     (here / "none.tar").write_bytes(b"x" * 3000)
     with pytest.raises(DataError, match="not an uncompressed tar"):
+        ingest(f"tar:{here / 'none.tar'}")
+    (here / "none.tar").write_bytes(gzip.compress(whole))
+    with pytest.raises(DataError, match="it is gzipped: unpack it once with gunzip"):
         ingest(f"tar:{here / 'none.tar'}")
 
 

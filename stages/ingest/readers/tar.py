@@ -91,7 +91,8 @@ def _members(path: Path, ignored: dict[str, int]) -> tuple[list[tuple[str, Membe
                     ignored[kind] = ignored.get(kind, 0) + 1
     except tarfile.ReadError as error:
         if not images:
-            raise DataError(f"{path} is not an uncompressed tar file: {error}") from None
+            packed = "; it is gzipped: unpack it once with gunzip" if load((str(path), 0, 2)) == b"\x1f\x8b" else ""
+            raise DataError(f"{path} is not an uncompressed tar file: {error}{packed}") from None
         ignored["(torn tar)"] = ignored.get("(torn tar)", 0) + 1  # what stands before the tear is used
     return images, labels
 
