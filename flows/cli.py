@@ -14,7 +14,7 @@ from stages.core import registry
 from stages.core.errors import RootstockError, StageFailed
 
 if TYPE_CHECKING:
-    from flows.pipeline import Result
+    from flows.preparation import Result
 
 app = typer.Typer(
     name="rootstock",
@@ -86,7 +86,8 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
         enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True, sources=True)
         try:
             with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
-                from flows.pipeline import Request, run_pipeline
+                from flows.pipeline import run_pipeline
+                from flows.preparation import Request
 
                 request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
                 result = run_pipeline(request)

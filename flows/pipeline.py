@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -21,65 +18,22 @@ from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
-from flows import dvc, elsewhere, encoders, environment, gpus, scribe, summary, warm
-from flows.dvc import Plan
-from flows.execution import PipelineRun, provenance
+from flows import elsewhere, environment, gpus, scribe, summary
+from flows.execution import PipelineRun
 from flows.following import StageDied
 from flows.live import LiveView
+from flows.preparation import PREPARED, RESULT, Preparation, Request, Result
 from flows.server import prefect_server
 from flows.turns import turn
-from stages.core import paths, sources
+from stages.core import paths
 from stages.core.errors import Refused, RootstockError, StageFailed
-from stages.core.params import Params, load_params
+from stages.core.params import Params
 
 if TYPE_CHECKING:
     from flows.promotion import Promotion
 
 SIDE_BY_SIDE = 8
 """Stages at once; those that want a GPU wait for one besides."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one pipeline run is asked for."""
-
-    to: str | None = None
-    force: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    pool: str | None = None
-    """Whose workers run the stages; None: this machine."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """What came of it."""
-
-    run: PipelineRun
-    promotion: Promotion | None
-
-
-class Preparation:
-    """The plan, and who keeps the books; both are made in processes beside this one while it imports and the server starts."""
-
-    def __init__(self, request: Request) -> None:
-        scribe.start()
-        pool = ThreadPoolExecutor(2)
-        self.params: Params = load_params()
-        self._plan: Future[Plan] = pool.submit(_plan, request, self.params)
-        self._facts: Future[dict[str, str]] = pool.submit(provenance)
-        pool.shutdown(wait=False)
-
-    def plan(self) -> Plan:
-        """The plan; raises what planning raised."""
-        return self._plan.result()
-
-    def provenance(self) -> dict[str, str]:
-        """What the code is."""
-        return self._facts.result()
-
-
-_PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)
-_RESULT: ContextVar[dict[str, Result]] = ContextVar("result")
 
 
 def run_pipeline(request: Request) -> Result:
@@ -95,13 +49,13 @@ def run_pipeline(request: Request) -> Result:
         prepared = Preparation(request)
         prepared.plan()
         server.wait()
-        prepared_token, box_token = _PREPARED.set(prepared), _RESULT.set(box)
+        prepared_token, box_token = PREPARED.set(prepared), RESULT.set(box)
         try:
             with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):  # to end its thread takes up to a second
                 pipeline(request.to, list(request.force), list(request.overrides), request.pool, return_state=True)
         finally:
-            _PREPARED.reset(prepared_token)
-            _RESULT.reset(box_token)
+            PREPARED.reset(prepared_token)
+            RESULT.reset(box_token)
     if "result" not in box:
         raise StageFailed(
             "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"
@@ -123,10 +77,10 @@ def pipeline(
     """
     environment.enter(environment.find_root())
     request = Request(to, tuple(force or ()), tuple(overrides or ()), pool)
-    prepared = _PREPARED.get() or Preparation(request)
+    prepared = PREPARED.get() or Preparation(request)
     books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool)
-    box = _RESULT.get({})
+    box = RESULT.get({})
     promoted = None
     try:
         gpus.declare(run.plan)
@@ -212,12 +166,6 @@ def _promote(run: PipelineRun, params: Params, after: list[PrefectFuture[Any]]) 
     elif isinstance(error, BaseException) and not box:
         run.failure = StageFailed(f"promote: {type(error).__name__}: {error}")
     return box[0] if box else None
-
-
-def _plan(request: Request, params: Params) -> Plan:
-    sources.write_fingerprint(params)
-    encoders.lay_out(params)
-    return warm.call(dvc.read_plan, request.force, request.to)
 
 
 def _facts(request: Request) -> dict[str, str]:

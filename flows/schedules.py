@@ -25,7 +25,8 @@ def pipeline() -> State[Any] | None:
     environment.enter(environment.find_root())
     if missed := _missed():
         return missed
-    from flows.pipeline import Request, run_pipeline
+    from flows.pipeline import run_pipeline
+    from flows.preparation import Request
     from stages.core.errors import Refused
 
     result = run_pipeline(Request())

@@ -49,7 +49,8 @@ def measure(runs: int) -> Row:
 
 def _run() -> bool:
     """One run; whether a locked database ended it."""
-    from flows.pipeline import Request, run_pipeline
+    from flows.pipeline import run_pipeline
+    from flows.preparation import Request
 
     try:
         with contextlib.redirect_stdout(None):

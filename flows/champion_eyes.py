@@ -1,0 +1,98 @@
+"""New images and training images as the champion sees them: read as the pipeline reads them, then features of the last layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.core import paths
+from stages.core.errors import ConfigError, DataError
+from stages.core.params import Params
+from stages.core.random import numpy_generator
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = NDArray[np.float32]
+
+
+def files(images: Path | None, root: Path) -> list[Path]:
+    """The images of a folder, or the ones ``rootstock predict`` was asked about that still exist.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    from flows.prediction import LOG, find_images
+
+    if images is not None:
+        return find_images([images])
+    if not (root / LOG).is_file():
+        raise ConfigError("no image has been predicted yet: name a folder of new images")
+    named = dict.fromkeys(map(_logged, (root / LOG).read_text().splitlines()))
+    found = [path for path in named if path and path.is_file()]
+    if not found:
+        raise ConfigError("none of the images predicted so far exist any more: name a folder of new images")
+    return found
+
+
+def _logged(line: str) -> Path | None:
+    """The image of a line of the log; None of one that a killed ``predict`` left half-written."""
+    try:
+        return Path(json.loads(line)["image"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def training_features(folder: Path, params: Params) -> Array:
+    """Features (n, D) of training images of the workspace, drawn down to ``monitor.max_images``, copies left out."""
+    from stages.core.manifest import Manifest
+    from stages.core.pixels import PixelStore
+
+    manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
+    rows = manifest.pretraining_rows()
+    rows = rows[~manifest.frame.loc[rows, "id"].duplicated().to_numpy(bool)]
+    if len(rows) > params.monitor.max_images:
+        rows = np.sort(numpy_generator(params.seed, "monitor").choice(rows, params.monitor.max_images, replace=False))
+    return encode(folder, store.gather(rows))
+
+
+def pixels_of_files(folder: Path, images: Sequence[Path], params: Params) -> tuple[NDArray[np.uint8], int]:
+    """Image files (m, C, H, W), read as the pipeline reads them, and how many could not be read."""
+    from stages.core.images import Unreadable, decode, resize
+    from stages.core.model import load_classifier
+
+    if len(images) > params.monitor.max_images:
+        images = [
+            images[i]
+            for i in numpy_generator(params.seed, "monitor files").choice(len(images), params.monitor.max_images, replace=False)
+        ]
+    preprocess = load_classifier(_weights(folder)).preprocess
+    pixels, unreadable = [], 0
+    for image in images:
+        try:
+            decoded = decode(image, preprocess.channels, params.ingest.max_pixels)
+            pixels.append(resize(decoded, preprocess.size, preprocess.interpolation).transpose(2, 0, 1))
+        except Unreadable:
+            unreadable += 1
+    if not pixels:
+        raise DataError(f"none of the {len(images)} new images can be read")
+    return np.stack(pixels), unreadable
+
+
+def _weights(folder: Path) -> Path:
+    """The model's own directory inside the registered package."""
+    return next(path.parent for path in sorted(folder.rglob("weights.safetensors")))
+
+
+def encode(folder: Path, images: Tensor) -> Array:
+    """The champion's features (n, D) of uint8 images (n, C, H, W), from the layer below its head."""
+    from stages.core.model import load_classifier
+
+    encoder = load_classifier(_weights(folder)).encoder
+    parts = [encoder.encode(images[start : start + 512]).numpy() for start in range(0, len(images), 512)]
+    return np.concatenate(parts).astype(np.float32)

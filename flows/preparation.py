@@ -1,0 +1,67 @@
+"""What a pipeline run is asked for, what is made ready for it, and what comes of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from flows import dvc, encoders, scribe, warm
+from flows.dvc import Plan
+from flows.execution import PipelineRun, provenance
+from stages.core import sources
+from stages.core.params import Params, load_params
+
+if TYPE_CHECKING:
+    from flows.promotion import Promotion
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one pipeline run is asked for."""
+
+    to: str | None = None
+    force: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()
+    pool: str | None = None
+    """Whose workers run the stages; None: this machine."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    run: PipelineRun
+    promotion: Promotion | None
+
+
+class Preparation:
+    """The plan, and who keeps the books; both are made in processes beside this one while it imports and the server starts."""
+
+    def __init__(self, request: Request) -> None:
+        scribe.start()
+        pool = ThreadPoolExecutor(2)
+        self.params: Params = load_params()
+        self._plan: Future[Plan] = pool.submit(_plan, request, self.params)
+        self._facts: Future[dict[str, str]] = pool.submit(provenance)
+        pool.shutdown(wait=False)
+
+    def plan(self) -> Plan:
+        """The plan; raises what planning raised."""
+        return self._plan.result()
+
+    def provenance(self) -> dict[str, str]:
+        """What the code is."""
+        return self._facts.result()
+
+
+def _plan(request: Request, params: Params) -> Plan:
+    sources.write_fingerprint(params)
+    encoders.lay_out(params)
+    return warm.call(dvc.read_plan, request.force, request.to)
+
+
+PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)
+RESULT: ContextVar[dict[str, Result]] = ContextVar("result")
+"""How the command that starts the flow hands over what it made ready, and is handed what came of it."""
