@@ -103,6 +103,7 @@ class Ledger:
         for stage in list(self._open):
             self.fail(stage, "KILLED", "the process that ran the pipeline ended without a word")
         self.store.end(self.run, "KILLED")
+        abandoned.tell_prefect(self.tags)
 
     def _took(self, entry: LockEntry, run: str) -> None:
         self.made_by.update(dict.fromkeys(entry.outputs, run))

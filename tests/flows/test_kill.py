@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows.processes import Supervised
@@ -34,7 +35,7 @@ TIDY = """
 """
 
 
-def test_nothing_survives_a_sigkill_and_the_next_run_completes(project: Any) -> None:
+def test_nothing_survives_a_sigkill_and_the_next_run_completes(project: Any, server: str) -> None:
     project.add("c", ["data/a.txt"], "data/c.txt", "c", body=WAITS)
     flow = project.start("run")
     wait_for(project.root / ".rootstock/waiting", flow)
@@ -43,6 +44,8 @@ def test_nothing_survives_a_sigkill_and_the_next_run_completes(project: Any) -> 
     assert gone(project.root), processes(project.root)
     with sqlite3.connect(project.root / "mlruns/mlflow.db") as store:
         until(lambda: "RUNNING" not in {status for (status,) in store.execute("select status from runs")}, 30)
+        ((asked,),) = store.execute("select distinct value from tags where key = 'prefect.flow_run_id'").fetchall()
+    until(lambda: httpx.get(f"{server}/flow_runs/{asked}").json()["state_type"] == "CRASHED")
     after = project.rootstock("run")
     assert after.code == 0, after
     assert project.states(after.out)["c"] == "ran"
