@@ -11,8 +11,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from flows import announcements
+from flows.champion_eyes import files
 from flows.drift_report import report
-from flows.monitoring import announce, files, judge, unknown
+from flows.monitoring import announce, judge, unknown
 from flows.prediction import LOG
 from stages.core.errors import ConfigError, DataError
 from stages.core.params import Monitor
