@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import dvc, entries, lineage, tracking, versions
+from flows import dvc_cache, entries, lineage, tracking, versions
 from flows.tracking import Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -141,7 +141,7 @@ def _rows(digest: str, identity: str) -> pd.DataFrame | None:
 
     from flows.verification import hash_of
 
-    stored = dvc.cached(digest)
+    stored = dvc_cache.cached(digest)
     source = stored if stored.is_file() else paths.CURATED_MANIFEST
     if not source.is_file() or (source != stored and hash_of(source) != digest):
         return None

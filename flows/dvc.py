@@ -62,28 +62,6 @@ class Plan:
         return [stage for stage in self.order if stage in found]
 
 
-def cache_folder(root: Path = Path()) -> Path:
-    """Where DVC keeps its cache: in the checkout, or where ``cache.dir`` says, so that several share it."""
-    from dvc.config import Config
-
-    return Path(Config(str(root / ".dvc"))["cache"].get("dir") or root / ".dvc" / "cache")
-
-
-def cached(digest: str, cache: Path | None = None) -> Path:
-    """The object of a hash in the cache, whether or not it is there; of a directory its listing."""
-    return (cache or cache_folder()) / "files" / "md5" / digest[:2] / digest[2:]
-
-
-def cached_file(outputs: Mapping[str, str], name: str) -> Path | None:
-    """A file inside one of the output directories (path → hash), as the cache has it; None where it has not."""
-    for path, digest in outputs.items():
-        if digest.endswith(".dir") and name.startswith(f"{path}/") and (listing := cached(digest)).is_file():
-            for item in json.loads(listing.read_bytes()):
-                if f"{path}/{item['relpath']}" == name and (found := cached(item["md5"])).is_file():
-                    return found
-    return None
-
-
 @contextmanager
 def repository() -> Iterator[Any]:
     """A freshly read repository, locked."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from flows import dvc, lockfile
+from flows import dvc_cache, lockfile
 from flows.evidence import answers
 from flows.lineage import SOURCES, Chain
 from flows.versions import CLASSIFIER, Version
@@ -67,8 +67,8 @@ def _artifact(what: str, path: Path, digest: str, in_workspace: bool) -> Iterato
         reached = True
         found = hash_of(path)
         yield Check(what, "ok" if found == digest else "differs", "" if found == digest else f"{path} hashes to {found}")
-    cache = dvc.cache_folder()
-    stored = dvc.cached(digest, cache)
+    cache = dvc_cache.folder()
+    stored = dvc_cache.cached(digest, cache)
     if stored.is_file():
         reached = True
         broken = list(_broken(stored, digest, cache))
@@ -83,7 +83,7 @@ def _broken(stored: Path, digest: str, cache: Path) -> Iterator[str]:
         yield str(stored)
     elif digest.endswith(".dir"):
         for item in json.loads(stored.read_bytes()):
-            file = dvc.cached(item["md5"], cache)
+            file = dvc_cache.cached(item["md5"], cache)
             if not file.is_file() or hash_of(file) != item["md5"]:
                 yield f"{item['relpath']} ({file})"
 

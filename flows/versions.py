@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from flows import dvc
+from flows import dvc_cache
 from flows.tracking import OUTPUTS, Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -82,7 +82,7 @@ class Version:
             return Path(self.store.client.download_artifacts(run, name))
         except (MlflowException, OSError):
             facts = self.store.facts.run(run)
-            return dvc.cached_file(json.loads(facts.tags.get(OUTPUTS, "{}")), name) if facts else None
+            return dvc_cache.cached_file(json.loads(facts.tags.get(OUTPUTS, "{}")), name) if facts else None
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags on the version."""

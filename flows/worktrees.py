@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows import dvc
+from flows import dvc_cache
 from flows.factors import WORKDIR
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -151,7 +151,7 @@ def _share_cache(root: Path, path: Path) -> None:
     target.parent.mkdir(exist_ok=True)
     if source.is_file():
         shutil.copy(source, target)
-    cache = dvc.cache_folder(root)
+    cache = dvc_cache.folder(root)
     with Config(str(target.parent)).edit("local") as settings:
         settings["cache"] = {**settings.get("cache", {}), "dir": str(cache), "type": ["reflink", "hardlink", "symlink", "copy"]}
     target.chmod(0o600)  # it may hold the keys of a remote

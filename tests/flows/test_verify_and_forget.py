@@ -12,7 +12,7 @@ import pytest
 import yaml
 from inside import Inside
 
-from flows import dvc, forgetting, lineage, verification, versions
+from flows import dvc_cache, forgetting, lineage, verification, versions
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, ENCODER
 from stages.core import paths
@@ -58,9 +58,9 @@ def test_a_flipped_bit_in_the_cache_is_named_with_its_file(registered: Any) -> N
     with Inside(registered.root):
         chain = lineage.trace(versions.resolve(Store.open(), f"{CLASSIFIER}@{CHAMPION}"))
         digest = next(step for step in chain.steps.values() if step.stage == "pretrain").outputs["models/pretrained"]
-        listing = json.loads(dvc.cached(digest).read_bytes())
+        listing = json.loads(dvc_cache.cached(digest).read_bytes())
         weights = next(item["md5"] for item in listing if item["relpath"] == "weights.safetensors")
-        file = dvc.cached(weights, registered.root / ".dvc/cache")
+        file = dvc_cache.cached(weights, registered.root / ".dvc/cache")
         before = flip(file)
         wrong = [check for check in verification.verify(chain) if check.state == "differs"]
         assert [check.what for check in wrong] == ["pretrain: models/pretrained (cache)"]
