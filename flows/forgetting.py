@@ -16,6 +16,9 @@ from flows.versions import FORGOTTEN
 from stages.core import paths
 from stages.core.params import load_params
 
+MOST = 5000 // 65
+"""Ids of 64 signs that fit into a tag."""
+
 
 @dataclass(frozen=True)
 class Forgotten:
@@ -80,7 +83,7 @@ def _mark(store: Store, sightings: dict[str, list[Sighting]]) -> None:
     for name, ids in by_model.items():
         version = versions.resolve(store, name)
         before = version.tags.get(FORGOTTEN, "").split()
-        version.tag({FORGOTTEN: " ".join(sorted({*before, *ids}))[:5000]})
+        version.tag({FORGOTTEN: " ".join(sorted({*before, *ids})[:MOST])})
 
 
 def _places(ids: Sequence[str]) -> dict[str, list[str]]:

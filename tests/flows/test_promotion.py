@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from registry_store import answers, crown, get
 
-from flows import aliases, promotion, versions
+from flows import aliases, forgetting, promotion, versions
+from flows.audit import Sighting
 from flows.evidence import Evidence
 from flows.registration import register
 from flows.tracking import Store
@@ -133,6 +134,14 @@ def test_what_the_gates_said_stands_beside_the_version_in_its_run_and_in_the_rep
     assert set(kept) == set(SETTINGS.gates) and kept["champion"]["passed"] is (word == "pass")
     assert json.loads(get(store, number).tags[promotion.GATE_TABLE])["champion"]["verdict"] == word
     assert get(store, number).artifact.joinpath("weights.safetensors").is_file(), "the model itself stays"
+
+
+def test_of_many_forgotten_images_the_version_names_as_many_as_fit_each_whole(store: Store) -> None:
+    ids = [f"{number:064x}" for number in range(100)]
+    seen = Sighting("m", "train", True, "", "a.png", ("finetune run",), (f"{CLASSIFIER}@1",), {})
+    for some in (ids[:60], ids[60:]):
+        forgetting._mark(store, {one: [seen] for one in some})
+    assert get(store, 1).tags[forgetting.FORGOTTEN].split() == ids[:76]
 
 
 def workspace(store: Store, number: int, evaluated: float | None = None) -> dict[str, str]:
