@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from flows.turns import LOCK, WAITING, turn
+from stages.core.errors import ConfigError
 from tests.flows.test_kill import wait_for
 
 WAITS = """
@@ -58,3 +59,10 @@ def test_runs_go_side_by_side_and_a_change_is_alone(tmp_path: Path, monkeypatch:
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
     with turn(change=True), LOCK.open() as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def test_a_folder_that_takes_no_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    LOCK.parent.write_text("a file where the folder should be")
+    with pytest.raises(ConfigError, match=r"params\.lock cannot be written"), turn(change=False):
+        pass
