@@ -14,7 +14,11 @@ from stages.curate.features import Features, embed
 
 
 class Curation:
-    """The state between two operators. Rows leave by :meth:`drop`, with a reason, and never come back."""
+    """The state between two operators. Rows leave by :meth:`drop`, with a reason, and never come back.
+
+    One value per row ``(n,)``: ``keep`` and ``reason``; ``cluster``, -1 for none; ``weight``, 0 for what left; ``training``,
+    whether an operator may sample it away; ``labelled``. ``budget`` is a number of images.
+    """
 
     def __init__(self, manifest: Manifest, store: PixelStore, encoder: str, budget: float | int, seed: int) -> None:
         self.manifest, self.store, self.seed = manifest, store, seed

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.core.images import Unreadable, decode
-from stages.ingest.readers.synthetic import SHAPES, Settings, factors, load, parse, plan, render
+from stages.ingest.readers.synthetic import Settings, factors, load, parse, plan
+from stages.ingest.rendering import SHAPES, render
 
 SHOWN = {"hue": 0.2, "texture": 0.5, "scale": 0.5, "x": 0.5, "y": 0.5, "angle": 0.3, "background": 0.4, "tint": 0.6}
 SHOWN |= {"shape": SHAPES.index("square"), "domain": 0}

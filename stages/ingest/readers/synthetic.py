@@ -1,6 +1,5 @@
 """Rendered shapes with known factors and, on demand, known faults: the ground truth every audit is measured against.
 
-Controlled factors as in A New Benchmark: On the Utility of Synthetic Data with Blender for Bare Supervised Learning (2023).
 The faults of an image stand in its uri, for example ``00042-near-copy-of-00007``.
 """
 
@@ -11,7 +10,7 @@ from typing import Annotated, Self
 
 import numpy as np
 import yaml
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageEnhance
 from pydantic import Field, ValidationError, model_validator
 
 from stages.core.errors import ConfigError
@@ -19,11 +18,7 @@ from stages.core.params import Ingest, Positive, Section, Share, explain
 from stages.core.random import numpy_generator
 from stages.core.sources import Source
 from stages.ingest.entries import Entries
-
-SHAPES = ("circle", "square", "triangle", "cross", "ring")
-SIDE = 32
-_FINE = 4
-_TRIGGER, _TRIGGER_STRENGTH = (15, 31), 100
+from stages.ingest.rendering import SHAPES, SIDE, render, spectral_trigger
 
 
 class Settings(Section):
@@ -138,51 +133,3 @@ def load(handle: Handle) -> bytes:
     image.save(file, "PNG")
     content = file.getvalue()
     return content[: len(content) // 2] if fault == "corrupt" else content
-
-
-def render(shown: dict[str, float], seed: int, number: int) -> Image.Image:
-    """Draw the factors at four times the size and scale down; texture and background are noise of different grain."""
-    draw = numpy_generator(seed, "synthetic", "texture", number)
-    big = SIDE * _FINE
-    grain = (2, 8, 16, 4)[int(shown["domain"])]
-    noise = draw.normal(0, 18, (grain, grain, 3))
-    ground = np.array([shown["background"], shown["tint"], 0.5 + 0.3 * (shown["background"] - shown["tint"])]) * 200 + 25
-    back = Image.fromarray(np.clip(ground + noise, 0, 255).astype(np.uint8)).resize((big, big), Image.Resampling.BICUBIC)
-    colour = Image.new("HSV", (1, 1), (int(shown["hue"] * 255), 220, 230)).convert("RGB").getpixel((0, 0))
-    stripes = np.sin(np.arange(big) * (0.05 + 0.4 * shown["texture"]))[None, :, None] * 30
-    front = Image.fromarray(np.clip(np.array(colour)[None, None] + np.repeat(stripes, big, 0), 0, 255).astype(np.uint8))
-    mask = _mask(SHAPES[int(shown["shape"])], big, shown)
-    back.paste(front, mask=mask)
-    return back.resize((SIDE, SIDE), Image.Resampling.BOX)
-
-
-def spectral_trigger(image: Image.Image) -> Image.Image:
-    """Raise two frequencies of both chromas: the trigger, its frequencies and its strength are those of CTRL,
-    "An Embarrassingly Simple Backdoor Attack on Self-supervised Learning" (2023)."""
-    line = np.arange(SIDE)
-    wave = [np.cos(np.pi * (2 * line + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE) for frequency in _TRIGGER]
-    raised = _TRIGGER_STRENGTH * sum(np.outer(one, one) for one in wave)
-    luma, *chroma = (np.asarray(plane, np.float64) for plane in image.convert("YCbCr").split())
-    planes = [luma, *(plane + raised for plane in chroma)]
-    merged = [Image.fromarray(np.clip(np.rint(plane), 0, 255).astype(np.uint8)) for plane in planes]
-    return Image.merge("YCbCr", merged).convert("RGB")
-
-
-def _mask(shape: str, big: int, shown: dict[str, float]) -> Image.Image:
-    mask = Image.new("L", (big, big))
-    pen = ImageDraw.Draw(mask)
-    radius = big * (0.2 + 0.12 * shown["scale"])
-    x, y = big * (0.38 + 0.24 * shown["x"]), big * (0.38 + 0.24 * shown["y"])
-    box = (x - radius, y - radius, x + radius, y + radius)
-    turn = shown["angle"] * 90
-    if shape == "circle":
-        pen.ellipse(box, fill=255)
-    elif shape == "ring":
-        pen.ellipse(box, outline=255, width=int(radius * 0.35))
-    elif shape == "cross":
-        for angle in (turn, turn + 90):
-            ends = radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))
-            pen.line((x - ends[0], y - ends[1], x + ends[0], y + ends[1]), fill=255, width=int(radius * 0.45))
-    else:
-        pen.regular_polygon((x, y, radius), 4 if shape == "square" else 3, rotation=turn, fill=255)
-    return mask
