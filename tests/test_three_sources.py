@@ -100,5 +100,6 @@ def test_what_came_of_them_names_all_three_sources(ran: Project) -> None:
         assert spec in next(line for line in printed.splitlines() if "ingest.source=" in line)
         assert f"| {name} |" in sheet
     assert "| CC0-1.0 | scikit-learn |" in sheet
+    assert "digits, flowers, shapes" in (ran.root / "reports/evaluate/index.html").read_text()
     prototypes = pd.read_csv(ran.root / "reports/curate/prototypes.csv")
     assert {"flowers", "shapes", "digits"} <= set(prototypes.columns)
