@@ -217,10 +217,10 @@ def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -
     if fault["type"] == "missing":
         return f"{where}: {key} is missing; add it (every parameter stands in the file)"
     if fault["type"] == "value_error":
-        return f"{where}: {key}: {fault['ctx']['error']}"
+        return f"{where}: {f'{key}: ' if key else ''}{fault['ctx']['error']}"
     messages = [item["msg"] for item in error.errors() if list(map(str, item["loc"]))[: len(keys)] == keys]
     allowed_text = " or ".join(dict.fromkeys(message.removeprefix("Input ") for message in messages))
-    return f"{where}: {key} is {fault['input']!r}; it {allowed_text}"
+    return f"{where}: {f'{key} is ' if key else ''}{fault['input']!r}; it {allowed_text}"
 
 
 def _known(model: type[BaseModel], deep: bool = True) -> list[str]:

@@ -43,6 +43,7 @@ def test_a_misspelt_key_in_the_file_is_called_misspelt_not_missing(file: Path) -
     [
         ("{from: digits, licence: MIT}", r"ingest\.source: \[1\]: licence is not a parameter; did you mean 'license'"),
         ("{from: digits, role: pol}", r"\[1\]: role is 'pol'; it should be 'target' or 'pool'"),
+        ("5", r"\[1\]: 5; it should be a valid dictionary"),
         ("{folder: /data}", r"\[1\]: folder is not a parameter; .*allowed here: from, role, name, license, attribution"),
     ],
 )

@@ -183,7 +183,7 @@ def test_wrong_lists_of_sources_are_one_line(here):
         "nowhere.tar does not exist": [{"from": "tar:nowhere.tar"}],
         "has no .tar file": [{"from": f"tar:{here / 'in'}"}],
         "did you mean 'near_duplicates'": "synthetic:near_duplicate=0.1",
-        "shares add up to 1.4": "synthetic:duplicates=0.7,label_noise=0.7",
+        "synthetic: an image has one fault at most, and the shares add up to 1.4": "synthetic:duplicates=0.7,label_noise=0.7",
     }
     for words, source in cases.items():
         with pytest.raises(ConfigError, match=words):
