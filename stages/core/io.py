@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import glob
 import json
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -47,7 +49,7 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
     """Yield a temporary sibling directory; on success it replaces ``path``, whatever stood there before."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    temporary = _unfinished(path)
     try:
         yield temporary
         temporary.chmod(0o755)
@@ -61,6 +63,26 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
         _sync_directory(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _unfinished(path: Path) -> Path:
+    """A new directory to write in; those that killed writers of this machine left there, which may be large, are removed."""
+    start = f".{path.name}.{platform.node()}-"
+    for left in path.parent.glob(f"{glob.escape(start)}*"):
+        writer = left.name.removeprefix(start).split("-")[0]
+        if writer.isdecimal() and not _alive(int(writer)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{start}{os.getpid()}-", dir=path.parent))
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def write_bytes(path: Path | str, content: bytes) -> None:

@@ -44,6 +44,19 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
+def test_what_a_killed_writer_left_of_a_directory_goes_with_the_next_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+    target = tmp_path / "pool[1]"
+    code = (
+        "import os, signal; from stages.core.io import atomic_directory\n"
+        f"with atomic_directory({str(target)!r}) as t: (t / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    with atomic_directory(target) as other, atomic_directory(target) as directory:
+        assert sorted(tmp_path.iterdir()) == sorted([other, directory])
+    assert list(tmp_path.iterdir()) == [target]
+
+
 def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, "ü"]})
     write_json(tmp_path / "b.json", {"a": [1.5, "ü"], "b": 1})

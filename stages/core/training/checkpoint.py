@@ -9,6 +9,7 @@ import hashlib
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+import stages
 from stages.core import paths
 from stages.core.errors import DataError, Refused
 from stages.core.io import atomic_directory, canonical_json, read_json, write_json
@@ -24,6 +26,14 @@ from stages.core.training.sharding import like, on_first, shared_out
 
 KEPT = 2
 TENSORS, STATE = "tensors.safetensors", "state.json"
+
+
+@cache
+def code() -> str:
+    """SHA-256 of the stages' source files, names and bytes."""
+    root = Path(stages.__file__ or "").parent
+    files = sorted(root.rglob("*.py"))
+    return digest({file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
 
 
 def digest(value: Any) -> str:
@@ -49,11 +59,16 @@ class Identity:
 
 
 class Resume:
-    """The checkpoints of one training run: saved atomically, the last two kept, cleared once its outputs are written."""
+    """The checkpoints of one training run: saved atomically, the last two kept, cleared once its outputs are written.
+
+    ``codes`` are the hashes of the code that trained so far, one after the other: days of training outlive a change of code,
+    but nobody is to take them for the work of the new code alone.
+    """
 
     def __init__(self, identity: Identity, root: Path = paths.RESUME) -> None:
         self.identity = identity
         self.directory = root / identity.key
+        self.codes = [code()]
 
     def save(self, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Write a checkpoint and drop all but the newest two.
@@ -65,7 +80,7 @@ class Resume:
         try:
             with atomic_directory(self.directory / f"{step:09}") as temporary:
                 save_file(contiguous, temporary / TENSORS)
-                write_json(temporary / STATE, {"step": step, "identity": self.identity.hashes(), **state})
+                write_json(temporary / STATE, {"step": step, "identity": self.identity.hashes(), "codes": self.codes, **state})
         except (OSError, SafetensorError) as error:
             kept = self._steps()
             left = f"the checkpoint of step {int(kept[-1].name)} is still there" if kept else "there is no earlier one"
@@ -87,6 +102,7 @@ class Resume:
                 print(f"{directory} cannot be read ({error}); trying an earlier checkpoint", flush=True)
                 continue
             self._compare(directory, state["identity"])
+            self._continue(directory, state.get("codes", []))
             return tensors, state
         return None
 
@@ -96,6 +112,11 @@ class Resume:
 
     def _steps(self) -> list[Path]:
         return sorted(self.directory.glob("[0-9]" * 9)) if self.directory.is_dir() else []
+
+    def _continue(self, directory: Path, codes: list[str]) -> None:
+        self.codes = codes if codes[-1:] == [code()] else [*codes, code()]
+        if len(self.codes) > len(codes):
+            print(f"{directory} was written by other code; to train with this code alone, delete {self.directory}", flush=True)
 
     def _compare(self, directory: Path, found: Mapping[str, str]) -> None:
         for what, mine in self.identity.hashes().items():

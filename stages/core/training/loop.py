@@ -240,6 +240,8 @@ class _Run:
         unpack(tensors, self.module, self.optimizer)
         self.history.rows, self.recent, self.guard.state = state["rows"], state["recent"], state["guard"]
         print(f"{self.recipe.stage}: goes on after step {state['step']} of {self.recipe.steps}", flush=True)
+        if len(self.resume.codes) > 1:
+            self.track.tags({"resumed.codes": " ".join(code[:12] for code in self.resume.codes)})
         return int(state["step"])
 
 

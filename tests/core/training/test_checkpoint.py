@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from stages.core.errors import DataError, Refused
+from stages.core.training import checkpoint
 from stages.core.training.checkpoint import Identity, Resume, pack, unpack
 from stages.core.training.optim import create_optimizer
 
@@ -42,6 +43,23 @@ def test_a_checkpoint_of_another_run_is_refused_with_both_hashes(tmp_path, other
         Resume(MINE, tmp_path).load()
     for identity in (MINE, other):
         assert identity.hashes()[what] in str(refusal.value)
+
+
+def test_steps_of_other_code_are_kept_and_told(tmp_path, monkeypatch, capsys):
+    Resume(MINE, tmp_path).save(5, {"a": torch.zeros(1)}, {})
+    again = Resume(MINE, tmp_path)
+    again.load()
+    assert again.codes == [checkpoint.code()] and not capsys.readouterr().out
+    before = checkpoint.code()
+    monkeypatch.setattr(checkpoint, "code", lambda: "new")
+    changed = Resume(MINE, tmp_path)
+    changed.load()
+    assert changed.codes == [before, "new"]
+    assert "was written by other code" in capsys.readouterr().out
+    changed.save(10, {"a": torch.zeros(1)}, {})
+    later = Resume(MINE, tmp_path)
+    later.load()
+    assert later.codes == [before, "new"] and not capsys.readouterr().out
 
 
 def test_an_unreadable_checkpoint_falls_back_to_the_one_before(tmp_path):
