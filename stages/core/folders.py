@@ -43,6 +43,12 @@ class Listing:
     stats: npt.NDArray[np.int64]  # (N, 4): size, mtime_ns, ctime_ns, inode; -1 where the file cannot be reached
     ignored: dict[str, int] = field(default_factory=dict)  # extension → files that are no images
 
+    @property
+    def key(self) -> str:
+        """What is remembered of it is named after this: where it lies, one file of a folder apart from the others."""
+        place = self.root / self.files[0] if len(self.files) == 1 else self.root
+        return hashlib.sha256(os.fsencode(place.resolve())).hexdigest()[:16]
+
     def digest(self, hashes: npt.NDArray[np.uint8]) -> str:
         """One hash of all names and contents; ``hashes`` is ``(N, 32)``."""
         whole, contents = hashlib.sha256(), hashes.tobytes()
@@ -126,7 +132,7 @@ def raw_names(names: Iterable[str]) -> Iterator[bytes]:
 
 
 def _cache_file(listing: Listing, cache: Path) -> Path:
-    return cache / f"hashes-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}.npz"
+    return cache / f"hashes-{listing.key}.npz"
 
 
 def _remember(file: Path, listing: Listing, hashes: npt.NDArray[np.uint8], began: int) -> None:

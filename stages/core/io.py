@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import math
 import os
 import platform
 import shutil
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import DataError
+from stages.core.errors import DataError, StageFailed
 
 
 def _sync_directory(directory: Path) -> None:
@@ -147,15 +148,21 @@ def read_csv(path: Path | str) -> list[dict[str, str]]:
 
 
 def write_metrics(path: Path | str, values: Mapping[str, Any]) -> None:
-    """Write a DVC metrics file: floats at six significant digits, so that a diff shows what changed and no noise."""
-    write_json(path, _rounded(values))
+    """Write a DVC metrics file: floats at six significant digits, so that a diff shows what changed and no noise.
+
+    Raises:
+        StageFailed: a value is not a finite number; it is named.
+    """
+    write_json(path, _rounded(values, Path(path).stem))
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, name: str) -> Any:
     if isinstance(value, Mapping):
-        return {str(key): _rounded(item) for key, item in value.items()}
+        return {str(key): _rounded(item, f"{name}.{key}") for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_rounded(item) for item in value]
+        return [_rounded(item, name) for item in value]
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise StageFailed(f"the metric {name} is {value}, which no other tool reads: nothing was written")
         return float(f"{value:.6g}")
     return value

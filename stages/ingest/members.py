@@ -6,7 +6,6 @@ Hashes are kept by the archive's own content: an archive that did not change is 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -29,7 +28,7 @@ def member_hashes(source: Source, counts: list[int], read: Callable[[int], Itera
         read: the images of an archive, by its number.
     """
     listing = source.listing
-    folder = paths.CACHE / f"members-{hashlib.sha256(os.fsencode(listing.root.resolve())).hexdigest()[:16]}"
+    folder = paths.CACHE / f"members-{listing.key}"
     parts, names = [], set()
     with Progress(f"reading {listing.root}", sum(counts), "images") as bar:
         for number, (whole, count) in enumerate(zip(source.contents, counts, strict=True)):

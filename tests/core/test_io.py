@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import DataError
+from stages.core.errors import DataError, StageFailed
 from stages.core.io import atomic_directory, atomic_file, read_json, write_csv, write_json, write_metrics
 
 
@@ -66,6 +66,12 @@ def test_equal_content_gives_equal_bytes(tmp_path: Path) -> None:
 def test_metrics_are_rounded_to_what_a_reader_can_use(tmp_path: Path) -> None:
     write_metrics(tmp_path / "m.json", {"accuracy": 0.123456789, "nested": {"n": [1, 2.0000001]}})
     assert read_json(tmp_path / "m.json") == {"accuracy": 0.123457, "nested": {"n": [1, 2.0]}}
+
+
+def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"the metric evaluate\.knn\.val is nan"):
+        write_metrics(tmp_path / "evaluate.json", {"accuracy": 0.5, "knn": {"val": float("nan")}})
+    assert not (tmp_path / "evaluate.json").exists()
 
 
 def test_nan_is_refused_because_no_other_tool_reads_it(tmp_path: Path) -> None:

@@ -117,6 +117,22 @@ def test_of_an_archive_that_grew_only_the_new_members_are_decoded(counted, tmp_p
     assert len(list(paths.CACHE.glob("members-*/*.npy"))) == 3
 
 
+def test_two_archives_of_one_folder_do_not_make_each_other_forgotten(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(folders, "SETTLED", -(10**18))  # the files were written a moment ago
+    for name, numbers in {"a": range(20), "b": range(20, 30)}.items():
+        write_tar(tmp_path / f"{name}.tar", numbers)
+    read: list[str] = []
+    real = folders._hash_file
+    monkeypatch.setattr(folders, "_hash_file", lambda path: (read.append(Path(path).name), real(path))[1])
+    several = [{"from": f"tar:{tmp_path / name}.tar", "name": name} for name in "ab"]
+    for expected in (["a.tar", "b.tar"], []):
+        read.clear()
+        run_stage("ingest", params_with(ingest={"source": several, "channels": 1}))
+        assert read == expected
+        assert len(list(paths.CACHE.glob("members-*/*.npy"))) == 2
+
+
 def test_of_a_store_of_jpegs_too_only_what_is_new_is_decoded_and_made(counted, tmp_path):
     source = class_folders(tmp_path / "in", per_class=15)
     manifest = str(paths.POOL_MANIFEST)
