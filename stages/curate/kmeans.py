@@ -119,7 +119,7 @@ def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
             nearest[part] = found.argmin(1)  # several times as fast as torch's
             distance[part] = np.take_along_axis(found, nearest[part, None], 1)[:, 0]
 
-    with threadpool_limits(1), ThreadPoolExecutor(torch.get_num_threads()) as threads:
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads, threadpool_limits(1):
         list(threads.map(look, range(0, len(rows), PORTION)))
     return torch.from_numpy(nearest), torch.from_numpy(distance)
 
