@@ -44,7 +44,7 @@ def quota(count: int, share: float) -> int:
 
 def _by_image(images: pd.DataFrame, given: pd.Series, validation: float, test: float, seed: int) -> pd.Series:
     """The split of every row before labels are hidden, the same for all copies of an image."""
-    rank = given.map(PROTECTION).groupby(images["id"]).transform("max")
+    rank = given.map(PROTECTION).groupby(images["id"], sort=False).transform("max")
     names = {value: name for name, value in PROTECTION.items()}
     split = rank.map(names)
     labelled = images["label"].notna() & images["id"].notna()
