@@ -22,6 +22,8 @@ WORTH_CROPPING = 0.35
 """A 5 % crop leaves at least this much agreement (0.41 was the lowest of 500 random ones): below it no crop is tried."""
 _STARTS = (0.0, 0.5, 1.0)
 _BLOCK = 64
+_RELEASED = 16
+"""Blocks after which the pixels that were read are given back: their rows lie anywhere in the store."""
 _FLAT = 1e-5
 """Length of the structure of an image without any, in values of 0..1."""
 
@@ -32,6 +34,8 @@ def likeness(store: PixelStore, first: Rows, second: Rows) -> Array:
     for start in range(0, len(first), _BLOCK):
         here = slice(start, start + _BLOCK)
         out[here] = agreement(*(thumbnails(store.array(rows[here])) for rows in (first, second)))
+        if start // _BLOCK % _RELEASED == _RELEASED - 1:
+            store.release()
     return out
 
 

@@ -17,8 +17,8 @@ from stages.curate.encoding import NamedEncoder
 BLOCK = 4096
 RELEASED = 16
 """Blocks after which the pixels that were read are given back."""
-HELD = 2**24
-"""Features read after which the pages of their file are given back."""
+PIECE = 2048
+"""Rows read at a time. The system maps some 64 KiB around each, so pages are given back after two pieces: 256 MiB at most."""
 
 
 class Features:
@@ -34,11 +34,15 @@ class Features:
         return int(self.stored.shape[1])
 
     def __call__(self, rows: Rows) -> Tensor:
-        self._read += len(rows) * self.dimensions
-        if self._read > HELD:
-            give_back(self.stored)
-            self._read = 0
-        return torch.from_numpy(self.stored[rows].astype(np.float32))
+        found = np.empty((len(rows), self.dimensions), np.float32)
+        for first in range(0, len(rows), PIECE):
+            part = slice(first, first + PIECE)
+            found[part] = self.stored[rows[part]]
+            self._read += len(found[part])
+            if self._read >= 2 * PIECE:
+                give_back(self.stored)
+                self._read = 0
+        return torch.from_numpy(found)
 
 
 def embed(encode: NamedEncoder) -> Features:
