@@ -17,6 +17,8 @@ from stages.core.params import load_params
 
 GRACE = timedelta(minutes=5)
 """How late a run may start before it counts as missed."""
+WAITING = "AwaitingConcurrencySlot"
+"""What Prefect calls the state of a run that waits for another to end."""
 
 
 @flow(name="rootstock-scheduled", validate_parameters=False, persist_result=False)
@@ -25,6 +27,7 @@ def pipeline() -> State[Any] | None:
     environment.enter(environment.find_root())
     if missed := _missed():
         return missed
+    _let_only_the_last_wait()
     from flows.pipeline import run_pipeline
     from flows.preparation import Request
     from stages.core.errors import Refused
@@ -45,6 +48,7 @@ def drift(images: str | None = None) -> State[Any] | None:
     root = environment.enter(environment.find_root())
     if missed := _missed():
         return missed
+    _let_only_the_last_wait()
     from flows.monitoring import check
 
     found = check(root, Path(images) if images else None)
@@ -57,6 +61,7 @@ def verification(reference: str = "rootstock-classifier@champion") -> State[Any]
     environment.enter(environment.find_root())
     if missed := _missed():
         return missed
+    _let_only_the_last_wait()
     from flows import lineage, versions
     from flows.tracking import Store
     from flows.verification import verify
@@ -107,6 +112,36 @@ def _missed() -> State[Any] | None:
     return Completed(
         name="Missed", message=f"due {due:%Y-%m-%d %H:%M} UTC, {(now - due) // timedelta(minutes=1)} minutes ago: left out"
     )
+
+
+def _let_only_the_last_wait() -> None:
+    """Skip all but the last of the runs that wait behind this one with the same parameters: the last will see what they would.
+
+    Where runs take longer than the time between two ticks they would pile up without end, and every one of them asks the
+    server for its turn again and again: with 78 of them a server on SQLite no longer answered.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.client.schemas import filters
+    from prefect.client.schemas.sorting import FlowRunSort
+
+    if not deployment.get_id():
+        return
+    with get_client(sync_client=True) as client:
+        waiting = client.read_flow_runs(
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
+            limit=100,
+            flow_run_filter=filters.FlowRunFilter(
+                deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))]),
+                state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=[WAITING])),
+            ),
+        )
+        latest: list[dict[str, Any]] = []
+        for run in waiting:
+            if run.parameters in latest:
+                skipped: State[Any] = Cancelled(name="Skipped", message="a later run waits and will see what this one would")
+                client.set_flow_run_state(run.id, skipped, force=True)
+            else:
+                latest.append(run.parameters)
 
 
 def _later_one_is_due(due: datetime, now: datetime) -> bool:

@@ -18,7 +18,7 @@ from benchmarks.orchestration.project import Row
 from benchmarks.orchestration.service import Service
 from tests.project import QUICKLY, checkout
 
-EVERY = "10s"
+EVERY = "7s"
 WARM = 20
 LOCKED = "database is locked"
 GOOD = "Cached"

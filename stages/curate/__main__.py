@@ -27,7 +27,9 @@ def main(params: Params, track: Tracker) -> None:
     numbers: dict[str, dict[str, float]] = {"forgotten": forget(curation, params.curate.forgotten)}
     for step in steps:
         numbers[step.name] = step.module.apply(curation, step.settings)
-        shown = ", ".join(f"{name} {value:,.{0 if float(value).is_integer() else 4}f}" for name, value in numbers[step.name].items())
+        shown = ", ".join(
+            f"{name} {value:,.{0 if float(value).is_integer() else 4}f}" for name, value in numbers[step.name].items()
+        )
         print(f"curate: {step.name}: {shown}", flush=True)
         track.metrics({f"curate.{step.name}.{name}": value for name, value in numbers[step.name].items()})
 

@@ -79,6 +79,12 @@ def test_overlapping_runs_are_queued_where_the_configuration_says_so(up: Tiny) -
         assert (ended(up, first), ended(up, second)) == ("Completed", "Cached")
         over, began = (moment(up, run, what) for run, what in ((first, "end_time"), (second, "start_time")))
         assert over <= began
+        script.write_text(script.read_text() + "\n")
+        before = up.executions("pretrain")
+        late_run(up, "pipeline", 0)
+        until(lambda: up.executions("pretrain") == before + 1)
+        others = [late_run(up, "pipeline", 0) for _ in range(3)]
+        assert sorted(ended(up, run) for run in others) == ["Cached", "Cached", "Skipped"], "they would pile up without end"
     finally:
         (up.root / "params.yaml").write_text(params)
 
