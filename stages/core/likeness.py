@@ -22,7 +22,7 @@ WORTH_CROPPING = 0.35
 """A 5 % crop leaves at least this much agreement (0.41 was the lowest of 500 random ones): below it no crop is tried."""
 _STARTS = (0.0, 0.5, 1.0)
 _BLOCK = 64
-_RELEASED = 16
+_RELEASED = 4
 """Blocks after which the pixels that were read are given back: their rows lie anywhere in the store."""
 _FLAT = 1e-5
 """Length of the structure of an image without any, in values of 0..1."""

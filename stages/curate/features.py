@@ -18,7 +18,7 @@ BLOCK = 4096
 RELEASED = 16
 """Blocks after which the pixels that were read are given back."""
 PIECE = 2048
-"""Rows read at a time. The system maps some 64 KiB around each, so pages are given back after two pieces: 256 MiB at most."""
+"""Rows read at a time. The system maps some 64 KiB around each, so pages are given back after every piece: 128 MiB at most."""
 
 
 class Features:
@@ -39,7 +39,7 @@ class Features:
             part = slice(first, first + PIECE)
             found[part] = self.stored[rows[part]]
             self._read += len(found[part])
-            if self._read >= 2 * PIECE:
+            if self._read >= PIECE:
                 give_back(self.stored)
                 self._read = 0
         return torch.from_numpy(found)
