@@ -66,7 +66,7 @@ class Verdict:
 
 def seed_noise(results: Sequence[Result]) -> Noise:
     """Pooled within-configuration standard deviation; ``freedom`` is 0 when no configuration was repeated."""
-    repeated = groups(results)
+    repeated = _groups(results)
     freedom = sum(len(group) - 1 for group in repeated.values())
     if not freedom:
         return Noise(math.nan, 0)
@@ -195,7 +195,7 @@ def _rank(results: Sequence[Result], version: str, versions: Sequence[str]) -> f
     return float(np.mean(known)) if known else math.nan
 
 
-def groups(results: Sequence[Result]) -> dict[str, list[float]]:
+def _groups(results: Sequence[Result]) -> dict[str, list[float]]:
     """The scores of every configuration's repetitions."""
     found: dict[str, list[float]] = {}
     for result in results:

@@ -10,6 +10,7 @@ from flows import dvc, encoders, lockfile, overrides, promotion, warm
 from flows.checks import check_choices
 from flows.dvc import Plan
 from flows.execution import TIMES, provenance
+from flows.preparation import current_plan
 from flows.promotion import Promotion
 from flows.recording import import_run
 from flows.staleness import NEVER
@@ -27,10 +28,7 @@ def dry_plan(force: tuple[str, ...] = (), to: str | None = None, assignments: Se
         ConfigError: a parameter is refused, or the graph cannot be read.
     """
     if not assignments:
-        params = load_params()
-        sources.write_fingerprint(params)
-        encoders.lay_out(params)
-        return warm.call(dvc.read_plan, force, to)
+        return current_plan(load_params(), force, to)
     paths.STATE.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="plan.", dir=paths.STATE) as folder:  # a run that goes on here reads its own files
         instead = {path: Path(folder).resolve() / path.name for path in (paths.PARAMS, paths.FINGERPRINT, paths.ENCODER)}

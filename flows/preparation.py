@@ -43,7 +43,7 @@ class Preparation:
         scribe.start()
         pool = ThreadPoolExecutor(2)
         self.params: Params = load_params()
-        self._plan: Future[Plan] = pool.submit(_plan, request, self.params)
+        self._plan: Future[Plan] = pool.submit(current_plan, self.params, request.force, request.to)
         self._facts: Future[dict[str, str]] = pool.submit(provenance)
         pool.shutdown(wait=False)
 
@@ -56,10 +56,11 @@ class Preparation:
         return self._facts.result()
 
 
-def _plan(request: Request, params: Params) -> Plan:
+def current_plan(params: Params, force: tuple[str, ...] = (), to: str | None = None) -> Plan:
+    """The plan for these parameters and for the sources as they are now."""
     sources.write_fingerprint(params)
     encoders.lay_out(params)
-    return warm.call(dvc.read_plan, request.force, request.to)
+    return warm.call(dvc.read_plan, force, to)
 
 
 PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger
@@ -14,6 +14,10 @@ from prefect.states import Cancelled, Completed, Failed
 
 from flows import environment
 from stages.core.params import load_params
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.objects import FlowRun
 
 GRACE = timedelta(minutes=5)
 """How late a run may start before it counts as missed."""
@@ -27,7 +31,6 @@ def pipeline() -> State[Any] | None:
     environment.enter(environment.find_root())
     if missed := _missed():
         return missed
-    _let_only_the_last_wait()
     from flows.pipeline import run_pipeline
     from flows.preparation import Request
     from stages.core.errors import Refused
@@ -48,7 +51,6 @@ def drift(images: str | None = None) -> State[Any] | None:
     root = environment.enter(environment.find_root())
     if missed := _missed():
         return missed
-    _let_only_the_last_wait()
     from flows.monitoring import check
 
     found = check(root, Path(images) if images else None)
@@ -61,7 +63,6 @@ def verification(reference: str = "rootstock-classifier@champion") -> State[Any]
     environment.enter(environment.find_root())
     if missed := _missed():
         return missed
-    _let_only_the_last_wait()
     from flows import lineage, versions
     from flows.tracking import Store
     from flows.verification import verify
@@ -98,20 +99,21 @@ def stage_worker(folder: str) -> State[Any]:
 
 
 def _missed() -> State[Any] | None:
-    """Whether this run was due while nobody could run it, and is better left out.
+    """Whether this run was due while nobody could run it, and is better left out; if not, of those behind it only the last waits.
 
     Of several missed ticks at most the last is made up for, and only with ``schedule.catch_up``.
     """
     due = datetime.fromtimestamp(flow_run.get_scheduled_start_time().timestamp(), UTC)
     now = datetime.now(UTC)
-    if now - due < GRACE or flow_run.get_parent_flow_run_id():
-        return None
-    if load_params().schedule.catch_up and not _later_one_is_due(due, now):
+    late = now - due >= GRACE and not flow_run.get_parent_flow_run_id()
+    if late and not (load_params().schedule.catch_up and not _later_one_is_due(due, now)):
+        return Completed(
+            name="Missed", message=f"due {due:%Y-%m-%d %H:%M} UTC, {(now - due) // timedelta(minutes=1)} minutes ago: left out"
+        )
+    if late:
         get_run_logger().info("made up for the tick of %s", due)
-        return None
-    return Completed(
-        name="Missed", message=f"due {due:%Y-%m-%d %H:%M} UTC, {(now - due) // timedelta(minutes=1)} minutes ago: left out"
-    )
+    _let_only_the_last_wait()
+    return None
 
 
 def _let_only_the_last_wait() -> None:
@@ -122,21 +124,10 @@ def _let_only_the_last_wait() -> None:
     """
     from prefect.client.orchestration import get_client
     from prefect.client.schemas import filters
-    from prefect.client.schemas.sorting import FlowRunSort
 
-    if not deployment.get_id():
-        return
+    latest: list[dict[str, Any]] = []
     with get_client(sync_client=True) as client:
-        waiting = client.read_flow_runs(
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=100,
-            flow_run_filter=filters.FlowRunFilter(
-                deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))]),
-                state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=[WAITING])),
-            ),
-        )
-        latest: list[dict[str, Any]] = []
-        for run in waiting:
+        for run in _runs(client, state=filters.FlowRunFilterState(name=filters.FlowRunFilterStateName(any_=[WAITING]))):
             if run.parameters in latest:
                 skipped: State[Any] = Cancelled(name="Skipped", message="a later run waits and will see what this one would")
                 client.set_flow_run_state(run.id, skipped, force=True)
@@ -147,17 +138,20 @@ def _let_only_the_last_wait() -> None:
 def _later_one_is_due(due: datetime, now: datetime) -> bool:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas import filters
+
+    with get_client(sync_client=True) as client:
+        runs = _runs(client, expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=due, before_=now))
+    return any(run.expected_start_time and run.expected_start_time > due for run in runs)
+
+
+def _runs(client: SyncPrefectClient, **wanted: Any) -> list[FlowRun]:
+    """The runs of this deployment that pass a filter, the latest first; none where no deployment made this run."""
+    from prefect.client.schemas import filters
     from prefect.client.schemas.sorting import FlowRunSort
 
     if not deployment.get_id():
-        return False
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs(  # the server refuses a sort and a limit that are not given
-            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
-            limit=100,
-            flow_run_filter=filters.FlowRunFilter(
-                deployment_id=filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))]),
-                expected_start_time=filters.FlowRunFilterExpectedStartTime(after_=due, before_=now),
-            ),
-        )
-    return any(run.expected_start_time and run.expected_start_time > due for run in runs)
+        return []
+    mine = filters.FlowRunFilterDeploymentId(any_=[UUID(str(deployment.get_id()))])
+    return client.read_flow_runs(  # the server refuses a sort and a limit that are not given
+        sort=FlowRunSort.EXPECTED_START_TIME_DESC, limit=100, flow_run_filter=filters.FlowRunFilter(deployment_id=mine, **wanted)
+    )

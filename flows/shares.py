@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from flows.effects import Array, Result, encode, groups, seed_noise, varied
+from flows.effects import Array, Result, encode, seed_noise, varied
 
 
 def variance_shares(results: Sequence[Result]) -> dict[str, float]:
@@ -20,8 +20,8 @@ def variance_shares(results: Sequence[Result]) -> dict[str, float]:
     Without repetitions the two cannot be told apart and stand together. All zero when all scores are equal.
     """
     scores = np.array([result.score for result in results])
-    keys = varied(results)
-    names = [*keys, *(("interactions", "seed") if seed_noise(results).freedom else ("interactions or seed",))]
+    keys, noise = varied(results), seed_noise(results)
+    names = [*keys, *(("interactions", "seed") if noise.freedom else ("interactions or seed",))]
     total = float(((scores - scores.mean()) ** 2).sum())
     if total <= 1e-24 * max(1.0, float((scores**2).sum())):
         return dict.fromkeys(names, 0.0)
@@ -32,9 +32,7 @@ def variance_shares(results: Sequence[Result]) -> dict[str, float]:
         for subset in itertools.combinations(keys, size)
     }
     shares = {key: _shapley(key, keys, explained) / total for key in keys}
-    within = sum(
-        float(((values := np.array(group)) - values.mean()) @ (values - values.mean())) for group in groups(results).values()
-    )
+    within = noise.deviation**2 * noise.freedom if noise.freedom else 0.0
     rest = max(0.0, 1 - within / total - sum(shares.values()))
     return {**shares, **dict(zip(names[len(keys) :], (rest, within / total), strict=False))}
 

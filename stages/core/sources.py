@@ -153,8 +153,9 @@ def fingerprint(ingest: Ingest, found: list[Source] | None = None) -> dict[str, 
 
 
 def write_fingerprint(params: Params, found: list[Source] | None = None, path: Path = paths.FINGERPRINT) -> Path:
-    """Check the sources and refresh the file, touching it only when its content changes."""
-    check_source(params.ingest)
+    """Check the sources, unless who gives ``found`` has, and refresh the file, touching it only when its content changes."""
+    if found is None:
+        check_source(params.ingest)
     content = fingerprint(params.ingest, found)
     refresh_json(path, content)
     return path
