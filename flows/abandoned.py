@@ -8,20 +8,23 @@ import platform
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from flows import lives
 
 if TYPE_CHECKING:
     from flows.tracking import Store
 
 PROCESS = "rootstock.process"
+FLOW_RUN = "PREFECT__FLOW_RUN_ID"
+"""In the environment of the process that runs it."""
 PATIENCE = 3.0
 """Seconds that Prefect's server may take to answer."""
 
 
 def this_process() -> str:
     """Machine, process id and when the process began: a number that is given to another process later is not mistaken for it."""
-    return f"{platform.node()} {os.getpid()} {_began(os.getpid())}"
+    return f"{platform.node()} {os.getpid()} {lives.began(os.getpid())}"
 
 
 def close(store: Store) -> list[str]:
@@ -43,24 +46,40 @@ def tell_prefect(tags: Mapping[str, str]) -> None:
     server, flow_run = os.environ.get("PREFECT_API_URL"), tags.get("prefect.flow_run_id")
     if not (server and flow_run):
         return
-    address = f"{server}/flow_runs/{flow_run}"
-    crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": "the process that ran it ended without a word"}}
     with suppress(OSError, ValueError):
-        with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(f"{server}/flow_runs/{flow_run}", timeout=PATIENCE) as answer:
             if json.load(answer)["state_type"] != "RUNNING":
                 return
-        asked = urllib.request.Request(f"{address}/set_state", json.dumps(crashed).encode(), {"Content-Type": "application/json"})
-        urllib.request.urlopen(asked, timeout=PATIENCE).close()
+        _call_crashed(server, flow_run, "the process that ran it ended without a word")
+
+
+def close_runs_of(worker: str, server: str) -> int:
+    """Let Prefect call those runs crashed which a worker of this machine that is gone took and no process runs; returns how many.
+
+    Until then each would hold its deployment's turn: with its own leases lost, a server that was started again waits for ever.
+    """
+    mine = {
+        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
+        "limit": 200,
+    }
+    closed = 0
+    for run in _post(f"{server}/flow_runs/filter", mine):
+        if run.get("labels", {}).get("prefect.worker.name") == worker and not lives.carrying(FLOW_RUN, run["id"]):
+            _call_crashed(server, run["id"], "its worker was stopped, or the machine was, before it ended")
+            closed += 1
+    return closed
+
+
+def _call_crashed(server: str, flow_run: str, why: str) -> None:
+    _post(f"{server}/flow_runs/{flow_run}/set_state", {"state": {"type": "CRASHED", "name": "Crashed", "message": why}})
+
+
+def _post(address: str, body: dict[str, Any]) -> Any:
+    asked = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+        return json.load(answer)
 
 
 def _alive(process: str) -> bool:
     pid, _, began = process.partition(" ")
-    return bool(began) and _began(int(pid)) == began
-
-
-def _began(pid: int) -> str:
-    """Clock ticks after boot at which a process began; empty where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return bool(began) and lives.began(int(pid)) == began

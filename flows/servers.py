@@ -8,19 +8,19 @@ from ``MLFLOW_ARTIFACTS_DESTINATION``.
 from __future__ import annotations
 
 import os
-import shutil
+import platform
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from urllib.error import URLError
 
 from filelock import FileLock
 
-from flows import database, tracking
+from flows import abandoned, database, lives, tracking
 from flows.server import FEW_ARENAS, free_port
 from stages.core import paths
 from stages.core.errors import StageFailed
@@ -30,10 +30,14 @@ BACKEND = "MLFLOW_BACKEND_STORE_URI"
 FOLDER = paths.STATE / "servers"
 HOST = "127.0.0.1"
 POOL = "rootstock"
+WORKER = f"rootstock-{platform.node()}"
+"""Two machines may share one database; the runs of the other are its own."""
 PORTS = {"prefect": 4200, "mlflow": 5000}
 HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
 PATIENCE = 120.0
 GRACE = 15.0
+RUN_GRACE = 30.0
+"""Seconds: a training stage writes its checkpoint before it ends."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,7 @@ class Service:
     @property
     def alive(self) -> bool:
         """Whether it is still the process that was started."""
-        return _began(self.pid) == self.began
+        return lives.began(self.pid) == self.began
 
     @property
     def answers(self) -> bool:
@@ -86,6 +90,8 @@ def up(worker: bool = True) -> list[Service]:
             _wait(started)
         os.environ["PREFECT_API_URL"] = f"{services[0].address}/api"
         if worker:
+            if service("worker") is None:
+                abandoned.close_runs_of(WORKER, os.environ["PREFECT_API_URL"])
             services.append(_ensure("worker"))
     return services
 
@@ -94,8 +100,9 @@ def down() -> list[str]:
     """Stop everything ``up`` started, the worker first; returns what was running."""
     stopped = []
     for name in ("worker", "mlflow", "prefect"):
-        if found := service(name):
-            _stop(found)
+        found = service(name)
+        if found or lives.carrying(lives.MARK, _mark(name)):
+            _stop(name, found)
             stopped.append(name)
         (FOLDER / f"{name}.json").unlink(missing_ok=True)
     return stopped
@@ -126,7 +133,7 @@ def _ensure(name: str) -> Service:
             start_new_session=True,
             env=_environment(name, address),
         )
-    started = Service(name, process.pid, _began(process.pid), address)
+    started = Service(name, process.pid, lives.began(process.pid), address)
     write_json(FOLDER / f"{name}.json", asdict(started))
     return started
 
@@ -137,12 +144,12 @@ def _command(name: str, port: int) -> list[str]:
         return [*python, "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     if name == "mlflow":
         return [*python, "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    return [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", "rootstock-local"]
+    return [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER]
 
 
 def _environment(name: str, address: str) -> dict[str, str]:
     """Where each keeps its data; addresses with passwords stay in the environment."""
-    settings = {**os.environ, "PREFECT_UI_ENABLED": "1"}
+    settings = {**os.environ, "PREFECT_UI_ENABLED": "1", lives.MARK: _mark(name)}
     if name != "worker":  # whose runs train
         settings = {**FEW_ARENAS, **settings}
     if name == "mlflow":
@@ -182,7 +189,7 @@ def _wait(started: Service) -> None:
     while not started.answers:
         if not started.alive or time.monotonic() > deadline:
             words = (FOLDER / f"{started.name}.log").read_text(errors="replace").strip().splitlines()
-            _stop(started)
+            _stop(started.name, started)
             how = "did not answer" if started.alive else "ended at once"
             raise StageFailed(
                 f"the {started.name} server {how}: {words[-1] if words else 'no output'} ({FOLDER}/{started.name}.log)"
@@ -190,23 +197,16 @@ def _wait(started: Service) -> None:
         time.sleep(0.1)
 
 
-def _stop(found: Service) -> None:
-    """Ask the process group to end; kill what is left after the grace."""
-    for number, grace in ((signal.SIGTERM, GRACE), (signal.SIGKILL, 5.0)):
-        deadline = time.monotonic() + grace
-        try:
-            os.killpg(found.pid, number)
-        except ProcessLookupError:
-            return
-        while found.alive and time.monotonic() < deadline:
-            time.sleep(0.05)
-    shutil.rmtree(FOLDER / found.name, ignore_errors=True)
+def _stop(name: str, found: Service | None) -> None:
+    """Ask its process group to end, then whatever came of it: Prefect's worker starts runs in sessions of their own."""
+    if found:
+        with suppress(ProcessLookupError):
+            os.killpg(found.pid, signal.SIGTERM)
+        lives.within(GRACE, lambda: not found.alive)
+        with suppress(ProcessLookupError):
+            os.killpg(found.pid, signal.SIGKILL)
+    lives.end(_mark(name), RUN_GRACE)
 
 
-def _began(pid: int) -> str:
-    """Start time of a living process in kernel ticks; empty where there is none (a zombie is none)."""
-    try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if state == "Z" else fields[18]
+def _mark(name: str) -> str:
+    return str((FOLDER / name).resolve())

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from flows import servers
-from tests.flows.staying import state
+from tests.flows.staying import ended, forget_runs, late_run, runs, state, until
 from tests.flows.test_worktrees import inside
 from tests.flows.tiny import Tiny, tiny
 
@@ -38,6 +38,29 @@ def test_down_leaves_no_process(up: Tiny) -> None:
     assert up.rootstock("down").strip() == "stopped worker, mlflow, prefect"
     assert up.processes() == []
     assert up.rootstock("down").strip() == "nothing was running"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["PENDING", "RUNNING"])
+def test_down_in_mid_run_leaves_no_process_and_the_next_run_its_turn(up: Tiny, moment: str) -> None:
+    up.rootstock("up")
+    up.rootstock("deploy")
+    forget_runs(up, "rootstock-scheduled")
+    late_run(up, "pipeline", 0)
+    until(lambda: any("prefect.engine" in words(pid) for pid in up.processes()))
+    until(lambda: [kind for kind, _ in runs(up, "rootstock-scheduled")] == [moment])
+    up.rootstock("down")
+    assert up.processes() == []
+    up.rootstock("up")
+    assert runs(up, "rootstock-scheduled") == [("CRASHED", "Crashed")]
+    assert ended(up, late_run(up, "pipeline", 0)) == "Cached"
+
+
+def words(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
 
 
 def test_a_number_that_another_process_took_over_is_not_ours(tmp_path: Path) -> None:
