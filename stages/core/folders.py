@@ -11,6 +11,7 @@ from array import array
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -87,9 +88,9 @@ def one_file(path: Path) -> Listing:
     return Listing(path.parent, [path.name], np.array([_numbers(path.stat())], np.int64))
 
 
-def has_image(root: Path) -> bool:
-    """Whether :func:`walk` would find anything, stopping at the first image."""
-    return any(_is_image(entry) for _, entry in _files(root))
+def has_images(root: Path, count: int = 1) -> bool:
+    """Whether :func:`walk` would find so many, stopping at the last of them."""
+    return sum(1 for _ in islice((entry for _, entry in _files(root) if _is_image(entry)), count)) == count
 
 
 def content_hashes(listing: Listing, cache: Path = paths.CACHE) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 if TYPE_CHECKING:
     import torch
@@ -18,15 +19,15 @@ def address(seed: int, *path: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
-def addresses(seed: int, *path: object, names: Iterable[str]) -> list[int]:
+def addresses(seed: int, *path: object, names: Iterable[str]) -> npt.NDArray[np.int64]:
     """``address(seed, *path, name)`` of many names."""
     above = hashlib.sha256("/".join([str(seed), *(str(part) for part in path), ""]).encode())
     found = []
     for name in names:
         one = above.copy()
         one.update(name.encode())
-        found.append(int.from_bytes(one.digest()[:8], "big") >> 1)
-    return found
+        found.append(one.digest()[:8])
+    return (np.frombuffer(b"".join(found), ">u8") >> 1).astype(np.int64)
 
 
 def generator(seed: int, *path: object, device: torch.device | str = "cpu") -> torch.Generator:

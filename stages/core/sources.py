@@ -15,7 +15,7 @@ import numpy.typing as npt
 from stages.core import paths
 from stages.core.downloads import check_download, parse_download
 from stages.core.errors import ConfigError
-from stages.core.folders import Listing, content_hashes, has_image, learn_hashes, one_file, walk
+from stages.core.folders import Listing, content_hashes, has_images, learn_hashes, one_file, walk
 from stages.core.images import EXTENSIONS
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
@@ -210,7 +210,7 @@ def _check_folder(source: Source) -> None:
     splits = has_splits([folder.name for folder in top])
     inner = [folder for folder in top if not splits or folder.name.lower() in UNLABELLED]
     outer = [child for folder in top if folder not in inner for child in _folders(folder)]
-    classes = {folder.name for folder in [*inner, *outer] if folder.name.lower() not in UNLABELLED and has_image(folder)}
+    classes = {folder.name for folder in [*inner, *outer] if folder.name.lower() not in UNLABELLED and has_images(folder)}
     if len(classes) == 1 and source.role == "target":
         only = next(iter(classes))
         below = root / only
@@ -218,7 +218,7 @@ def _check_folder(source: Source) -> None:
             below = inside[0]
         hint = f"; did you mean folder:{below}?" if not splits and inside else ""
         raise ConfigError(f"ingest.source: {root} has one class, {only!r}: a classifier needs two or more class folders{hint}")
-    if not classes and not has_image(root):
+    if not classes and not has_images(root):
         allowed = ", ".join(sorted(EXTENSIONS))
         raise ConfigError(f"ingest.source: {root} has no images ({allowed}); put them in it, one folder per class")
 

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from stages.core import paths
-from stages.core.io import write_metrics
-from stages.core.manifest import Manifest
 from stages.core.params import Params
-from stages.core.sources import check_source, sources, write_fingerprint
+from stages.core.sources import sources
 from stages.core.stage import stage
 from stages.core.tracking import Tracker
-from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
-from stages.ingest.remarks import check_listed, remarks
-from stages.ingest.resolve import resolve_store
-from stages.ingest.summary import count, write_reports
-from stages.ingest.workers import prepare, processors
+from stages.ingest.workers import prepare, processors, worth_workers
 
 
 @stage("ingest")
@@ -23,34 +16,11 @@ def main(params: Params, track: Tracker) -> None:
     Unreadable images become quarantined rows with their reason. Splits are drawn per label and per distinct image.
     """
     found = sources(params.ingest)
-    check_source(params.ingest)
-    unread = unread_folders(found)
-    if unread and processors() > 1:
+    if processors() > 1 and worth_workers(found):
         prepare()
-    listed = list_sources(found, params)
-    check_listed(listed)
-    store = resolve_store(params.ingest, listed)
-    print(
-        f"ingest: store of {store.size} x {store.size} pixels, {store.channels} channel{'s' * (store.channels > 1)}", flush=True
-    )
-    track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
+    from stages.ingest.ingest import ingest  # pandas and pyarrow take as long as the process that workers are copied from
 
-    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS, unread=unread)
-    write_fingerprint(params, found)
-    listed = [(source.forgetful(), entries.decoded()) for source, entries in listed]
-    manifest = Manifest(complete_manifest(listed, facts, params))
-    manifest.write(paths.POOL_MANIFEST)
-
-    metrics = count(manifest, listed, store)
-    write_reports(manifest, paths.reports("ingest"))
-    write_metrics(paths.metrics("ingest"), metrics)
-    track.metrics({f"ingest.{name}": value for name, value in metrics.items() if isinstance(value, int)})
-    print(
-        f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in {metrics['classes']} classes, "
-        f"{metrics['quarantined']} quarantined, {metrics['duplicates']} exact copies"
-    )
-    for remark in remarks(listed, manifest):
-        print(f"ingest: {remark}")
+    ingest(found, params, track)
 
 
 if __name__ == "__main__":

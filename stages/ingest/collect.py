@@ -27,12 +27,10 @@ from stages.ingest.facts import Facts
 from stages.ingest.resolve import Store
 from stages.ingest.reuse import Decoded, cache_directory, keep, recall
 from stages.ingest.split import assign_splits
-from stages.ingest.workers import ordered_map, processors
+from stages.ingest.workers import WORTH_A_WORKER, ordered_map, processors
 
 CHUNK_BYTES = 1 << 20
 BLOCK = 1024
-WORTH_A_WORKER = 2000
-"""Images below which starting another process costs more than it saves."""
 
 Rows = npt.NDArray[np.int64]
 Listed = list[tuple[Source, Entries]]

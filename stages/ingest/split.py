@@ -6,13 +6,22 @@ source moves hardly any other image.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from stages.core.random import addresses
 
 PROTECTION = {"none": 0, "train": 1, "val": 2, "test": 3}
 """Where copies of one image are given in several splits, the most protected one wins."""
+NAMES = np.array(list(PROTECTION), object)
+TRAIN, VAL, TEST = (PROTECTION[name] for name in ("train", "val", "test"))
+
+Ranks = npt.NDArray[np.int8]
+Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 def assign_splits(images: pd.DataFrame, validation: float, test: float, labelled: float, seed: int) -> pd.DataFrame:
@@ -23,17 +32,15 @@ def assign_splits(images: pd.DataFrame, validation: float, test: float, labelled
         validation, test: share of each class to hold out where a source does not give that split.
         labelled: share of each class's training images that keep the label; the rest becomes the unlabelled pool.
     """
-    given = images["given"].fillna("none")
-    unlabelled_training = (given == "train") & images["label"].isna()
-    given = given.mask(unlabelled_training, "none")
-    split = _by_image(images, given, validation, test, seed)
-    split = _hide_labels(images, split, labelled, seed)
-    readable = images["id"].notna()
-    split = split.where(readable, "none")
-    label = images["label"].where(~readable | (split != "none"))
-    pool = label.isna() | ((split == "none") & readable)
-    out = pd.DataFrame({"split": split, "role": np.where(pool, "pool", "target"), "label": label}, images.index)
-    out["reason"] = _moved(images, given, split)
+    pool = _Pool(images, seed)
+    rank = pool.most_protected()
+    pool.draw(rank, validation, test)
+    pool.hide_labels(rank, labelled)
+    split = pd.Series(NAMES[rank], images.index)
+    label = images["label"].where(~pool.readable | (rank > 0))
+    unlabelled = label.isna() | ((rank == 0) & pool.readable)
+    out = pd.DataFrame({"split": split, "role": np.where(unlabelled, "pool", "target"), "label": label}, images.index)
+    out["reason"] = pool.moved(images, rank)
     return out
 
 
@@ -42,45 +49,63 @@ def quota(count: int, share: float) -> int:
     return max(int(count * share + 0.5), int(share > 0 and count >= 3))
 
 
-def _by_image(images: pd.DataFrame, given: pd.Series, validation: float, test: float, seed: int) -> pd.Series:
-    """The split of every row before labels are hidden, the same for all copies of an image."""
-    rank = given.map(PROTECTION).groupby(images["id"], sort=False).transform("max")
-    names = {value: name for name, value in PROTECTION.items()}
-    split = rank.map(names)
-    labelled = images["label"].notna() & images["id"].notna()
-    first = images[labelled & rank.isin([0, 1])].drop_duplicates("id")
-    drawn: dict[str, str] = {}
-    gives = {source: set(splits.unique()) for source, splits in given.groupby(images["source"])}
-    for (source, _), group in first.groupby(["source", "label"], sort=True):
-        has = gives[source]
-        order = _drawn(group["id"], seed, "split")
-        tests = 0 if "test" in has else min(quota(len(order), test), len(order) - 1)
-        vals = 0 if "val" in has else min(quota(len(order), validation), len(order) - 1 - tests)
-        for position, name in enumerate(order):
-            drawn[name] = "test" if position < tests else "val" if position < tests + vals else "train"
-    return images["id"].map(drawn).fillna(split)
+class _Pool:
+    """What the draws look at, as arrays over the rows; ranks are those of :data:`PROTECTION`."""
 
+    def __init__(self, images: pd.DataFrame, seed: int) -> None:
+        self.seed = seed
+        self.image, self.ids = pd.factorize(images["id"])  # copies of one image share a number, -1: quarantined
+        self.source, _ = pd.factorize(images["source"])
+        self.label, _ = pd.factorize(images["label"])  # -1: unlabelled
+        self.readable: Mask = self.image >= 0
+        given = images["given"].map(PROTECTION).fillna(0).to_numpy(np.int8)
+        self.given: Ranks = np.where((given == TRAIN) & (self.label < 0), 0, given).astype(np.int8)
 
-def _hide_labels(images: pd.DataFrame, split: pd.Series, labelled: float, seed: int) -> pd.Series:
-    training = images[(split == "train") & images["label"].notna()].drop_duplicates("id")
-    hidden: set[str] = set()
-    for _, group in training.groupby(["source", "label"], sort=True):
-        order = _drawn(group["id"], seed, "labelled")
-        hidden.update(order[max(int(len(order) * labelled + 0.5), int(labelled > 0)) :])
-    return split.mask(images["id"].isin(hidden), "none")
+    def most_protected(self) -> Ranks:
+        """The split that is given to any copy of a row's image."""
+        best = np.zeros(len(self.ids) + 1, np.int8)  # the last is that of quarantined rows
+        np.maximum.at(best, self.image, self.given)
+        best[-1] = 0
+        return best[self.image]
 
+    def draw(self, rank: Ranks, validation: float, test: float) -> None:
+        """Give every labelled image that is in no held-out split one, the same for all its copies; changes ``rank``."""
+        drawn = np.full(len(self.ids) + 1, -1, np.int8)
+        gives = {int(source): set(np.unique(self.given[self.source == source]).tolist()) for source in np.unique(self.source)}
+        for rows in self._classes(rank <= TRAIN, "split"):
+            has = gives[int(self.source[rows[0]])]
+            tests = 0 if TEST in has else min(quota(len(rows), test), len(rows) - 1)
+            vals = 0 if VAL in has else min(quota(len(rows), validation), len(rows) - 1 - tests)
+            drawn[self.image[rows]] = np.repeat([TEST, VAL, TRAIN], [tests, vals, len(rows) - tests - vals])
+        new = drawn[self.image]
+        rank[new >= 0] = new[new >= 0]
 
-def _drawn(ids: pd.Series, seed: int, what: str) -> list[str]:
-    return [name for _, name in sorted(zip(addresses(seed, what, names=ids), ids, strict=True))]
+    def hide_labels(self, rank: Ranks, labelled: float) -> None:
+        """Take the rest of each class's training images, with all their copies, out of the splits; changes ``rank``."""
+        hidden = np.zeros(len(self.ids) + 1, bool)
+        for rows in self._classes(rank == TRAIN, "labelled"):
+            hidden[self.image[rows[max(int(len(rows) * labelled + 0.5), int(labelled > 0)) :]]] = True
+        rank[hidden[self.image]] = 0
 
+    def moved(self, images: pd.DataFrame, rank: Ranks) -> pd.Series:
+        """Why a row is held out although its own place says otherwise: it is a copy of an image that is."""
+        held_out = self.readable & (rank >= VAL)
+        agrees, own = self.given == rank, (self.label >= 0) & (self.given == 0)
+        owner = np.full(len(self.ids) + 1, -1, np.int64)
+        for decides in (held_out & own, held_out & agrees):  # who agrees counts more, and the first of several
+            rows = np.flatnonzero(decides)[::-1]
+            owner[self.image[rows]] = rows
+        reason = np.full(len(images), None, object)
+        uris = images["uri"].to_numpy(object)
+        for row in np.flatnonzero(held_out & ~agrees & ~own & (owner[self.image] >= 0)).tolist():
+            reason[row] = f"in {NAMES[rank[row]]} as a copy of {uris[owner[self.image[row]]]}"
+        return pd.Series(reason, images.index)
 
-def _moved(images: pd.DataFrame, given: pd.Series, split: pd.Series) -> pd.Series:
-    """Why a row is held out although its own place says otherwise: it is a copy of an image that is."""
-    held_out = images["id"].notna() & split.isin(["val", "test"])
-    agrees = given == split
-    own = images["label"].notna() & (given == "none")
-    decides = images[held_out & (agrees | own)].assign(rank=agrees).sort_values("rank", ascending=False, kind="stable")
-    owner = decides.drop_duplicates("id").set_index("id")["uri"]
-    moved = held_out & ~agrees & ~own
-    text = "in " + split + " as a copy of " + images["id"].map(owner)
-    return text.where(moved)
+    def _classes(self, among: Mask, what: str) -> Iterator[Rows]:
+        """The labelled of some rows, one per distinct image: class by class of each source, each in an order that is drawn."""
+        rows = np.flatnonzero(among & self.readable & (self.label >= 0))
+        rows = rows[np.sort(np.unique(self.image[rows], return_index=True)[1])]
+        drawn = addresses(self.seed, what, names=self.ids[self.image[rows]])
+        rows = rows[np.lexsort((drawn, self.label[rows], self.source[rows]))]
+        same = (np.diff(self.label[rows]) == 0) & (np.diff(self.source[rows]) == 0)
+        yield from np.split(rows, np.flatnonzero(~same) + 1) if len(rows) else ()

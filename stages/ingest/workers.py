@@ -12,10 +12,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, get_all_start_methods, get_context, parent_process
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
+from stages.core import paths
+from stages.core.folders import has_images
+from stages.core.sources import Source
+
 PRELOAD = ["stages.ingest.deliver", "stages.ingest.readers.folder", "threadpoolctl"]
+WORTH_A_WORKER = 2000
+"""Images below which starting another process costs more than it saves."""
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -23,6 +30,12 @@ R = TypeVar("R")
 def processors() -> int:
     """How many processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def worth_workers(found: list[Source], cache: Path = paths.CACHE) -> bool:
+    """Whether much will have to be decoded, as far as a glance tells: a large folder, and no earlier ingest."""
+    folders = [source.path for source in found if source.kind == "folder"]
+    return not any(cache.glob("decoded-*")) and any(path.is_dir() and has_images(path, 2 * WORTH_A_WORKER) for path in folders)
 
 
 def ordered_map(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stages.core.sources import Source
+from stages.ingest import workers
 from stages.ingest.workers import ordered_map
 
 
@@ -89,3 +91,17 @@ def test_a_worker_that_dies_while_another_is_started_is_not_waited_for_for_ever(
 def test_errors_of_the_function_are_raised_here():
     with pytest.raises(TypeError):
         list(ordered_map(square_or_die, [[1], ["x"]], 2, rescue))
+
+
+def test_workers_are_made_ready_for_a_large_folder_that_was_never_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(workers, "WORTH_A_WORKER", 2)
+    found = [Source("folder", str(tmp_path / "images"), "folder"), Source("digits", "", "digits")]
+    cache = tmp_path / "cache"
+    assert not workers.worth_workers(found, cache)  # a folder that is missing is told later
+    (tmp_path / "images").mkdir()
+    for number in range(4):
+        assert not workers.worth_workers(found, cache)
+        (tmp_path / "images" / f"{number}.png").touch()
+    assert workers.worth_workers(found, cache)
+    (cache / "decoded-0").mkdir(parents=True)
+    assert not workers.worth_workers(found, cache)
