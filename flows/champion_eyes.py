@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from flows import prediction, prediction_log
 from stages.core import paths
 from stages.core.errors import ConfigError, DataError
 from stages.core.params import Params
@@ -21,31 +21,19 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 
 
-def files(images: Path | None, root: Path) -> list[Path]:
-    """The images of a folder, or the ones ``rootstock predict`` was asked about that still exist.
+def files(images: Path | None, root: Path, most: int) -> list[Path]:
+    """The images of a folder, or the last ``most`` that ``rootstock predict`` was asked about and that still exist.
 
     Raises:
         ConfigError: there are none.
     """
-    from flows.prediction import LOG, find_images
-
     if images is not None:
-        return find_images([images])
-    if not (root / LOG).is_file():
+        return prediction.find_images([images])
+    if not (root / prediction_log.LOG).is_file():
         raise ConfigError("no image has been predicted yet: name a folder of new images")
-    named = dict.fromkeys(map(_logged, (root / LOG).read_text().splitlines()))
-    found = [path for path in named if path and path.is_file()]
-    if not found:
+    if not (found := prediction_log.latest(root, most)):
         raise ConfigError("none of the images predicted so far exist any more: name a folder of new images")
     return found
-
-
-def _logged(line: str) -> Path | None:
-    """The image of a line of the log; None of one that a killed ``predict`` left half-written."""
-    try:
-        return Path(json.loads(line)["image"])
-    except (ValueError, KeyError, TypeError):
-        return None
 
 
 def training_features(folder: Path, params: Params) -> Array:

@@ -1,7 +1,8 @@
 """Do new images look like what the champion was trained on? Drift tests on its features, images unlike any seen, an alarm.
 
-New images are a folder, or by default the ones ``rootstock predict`` has logged. Above the thresholds of ``params.yaml`` the
-event ``rootstock.drift`` is emitted, which a Prefect automation can act on, and with ``monitor.retrain`` the pipeline runs.
+New images are a folder, or by default the last ones ``rootstock predict`` was asked about. Above the thresholds of
+``params.yaml`` the event ``rootstock.drift`` is emitted, which a Prefect automation can act on, and with ``monitor.retrain``
+the pipeline runs.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def check(root: Path, images: Path | None) -> Check:
 
     params = load_params()
     champion = versions.resolve(Store.open(), f"{versions.CLASSIFIER}@{versions.CHAMPION}")
-    pixels, unreadable = pixels_of_files(champion.folder, files(images, root), params)
+    pixels, unreadable = pixels_of_files(champion.folder, files(images, root, params.monitor.max_images), params)
     new, reference = encode(champion.folder, torch.from_numpy(pixels)), training_features(champion.folder, params)
     found = judge(reference, new, params.monitor, params.seed, f"{champion.name} version {champion.number}", unreadable)
     report(found, root, pixels[unknown(reference, new, params.seed)])

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from flows import versions
+from flows import prediction_log, versions
 from flows.tracking import Store
 from flows.versions import Version
-from stages.core import paths
 from stages.core.errors import ConfigError, DataError
 from stages.core.images import EXTENSIONS
 from stages.core.io import atomic_file
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH = 256
-LOG = paths.STATE / "predictions.jsonl"
 UNREADABLE = 2
 
 
@@ -42,7 +39,7 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
                 else:
                     rows.append({"image": str(file), **answer})
             bar.advance(len(chunk))
-    _remember(rows)
+    prediction_log.remember(Path(row["image"]) for row in rows)
     if output is None:
         _table(rows)
     elif str(output) == "-":
@@ -52,13 +49,6 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
             _csv(rows, table)
         print(f"{len(rows)} answers in {output}")
     return UNREADABLE if unusable else 0
-
-
-def _remember(rows: list[dict[str, Any]]) -> None:
-    """Which images were asked about, for the drift check."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with LOG.open("a") as log:
-        log.writelines(json.dumps({"image": str(Path(row["image"]).resolve())}) + "\n" for row in rows)
 
 
 def find_images(inputs: list[Path]) -> list[Path]:

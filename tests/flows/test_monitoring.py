@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from flows import announcements
+from flows import announcements, prediction_log
 from flows.champion_eyes import files
 from flows.drift_report import report
 from flows.monitoring import announce, judge, unknown
-from flows.prediction import LOG
+from flows.prediction_log import LOG
 from stages.core.errors import ConfigError, DataError
 from stages.core.params import Monitor
 from stages.core.random import numpy_generator
@@ -71,16 +71,33 @@ def test_quiet_or_alarm_an_event_waits_for_a_server(tmp_path: Path, monkeypatch:
 
 
 def test_a_line_that_a_killed_predict_left_half_written_does_not_end_the_check(tmp_path: Path) -> None:
-    images = [tmp_path / name for name in ("a.png", "b.png")]
-    for image in images:
-        image.write_bytes(b"")
+    images = touched(tmp_path, 2)
     first, second = (json.dumps({"image": str(image)}) + "\n" for image in images)
     (tmp_path / ".rootstock").mkdir()
     (tmp_path / LOG).write_text(first[:9] + first + first + second)  # the torn line swallowed the one after it
-    assert files(None, tmp_path) == images
+    assert files(None, tmp_path, 10) == images[::-1]
     (tmp_path / LOG).write_text(first[:9])
     with pytest.raises(ConfigError, match="none of the images predicted so far"):
-        files(None, tmp_path)
+        files(None, tmp_path, 10)
+
+
+def test_the_last_predictions_are_looked_at_and_the_log_forgets_old_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = touched(tmp_path, 9)
+    prediction_log.remember(images[:6])
+    prediction_log.remember(images[4:])
+    images[7].unlink()
+    assert files(None, tmp_path, 3) == [images[8], images[6], images[5]]
+    monkeypatch.setattr(prediction_log, "LIMIT", LOG.stat().st_size)
+    prediction_log.remember(images[:1])
+    assert files(None, tmp_path, 99) == [images[0], images[8], images[6], images[5], images[4]]
+
+
+def touched(folder: Path, count: int) -> list[Path]:
+    images = [folder / f"{number}.png" for number in range(count)]
+    for image in images:
+        image.write_bytes(b"")
+    return images
 
 
 def test_too_few_images_are_refused() -> None:
