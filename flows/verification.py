@@ -44,7 +44,8 @@ def verify(chain: Chain) -> Iterator[Check]:
             yield Check("source images", "ok" if same else "differs", "" if same else "the sources changed since")
     yield _weights(chain.version, lock)
     if chain.version.name == CLASSIFIER:
-        yield _evaluation(chain.version)
+        pools = {step.outputs[pool] for step in steps if (pool := paths.POOL.as_posix()) in step.outputs}
+        yield _evaluation(chain.version, lock.get(paths.POOL.as_posix()) in pools)
 
 
 def hash_of(path: Path) -> str:
@@ -95,8 +96,8 @@ def _weights(version: Version, lock: dict[str, str]) -> Check:
     return Check(f"{version.name} {version.title}", "ok" if same else "differs", "" if same else f"hashes to {found}")
 
 
-def _evaluation(version: Version) -> Check:
-    """The registered weights still answer what the evaluation wrote down."""
+def _evaluation(version: Version, same_pool: bool) -> Check:
+    """The registered weights still answer what the evaluation wrote down; of another pool only agreement says something."""
     import numpy as np
 
     from stages.core.manifest import Manifest
@@ -111,10 +112,17 @@ def _evaluation(version: Version) -> Check:
     ids = recorded.table["id"].astype(str)
     if not set(ids) <= set(rows):
         return Check("evaluation", "unreachable", "the workspace holds other images")
-    pixels = PixelStore.open().gather(np.array([rows[name] for name in ids]))
-    found = load_classifier(version.artifact).predict_proba(pixels).numpy()
+    model, store = load_classifier(version.artifact), PixelStore.open()
+    if store.shape[1:3] != (model.preprocess.channels, model.preprocess.size):
+        side = store.shape[-1]
+        return Check(
+            "evaluation", "unreachable", f"the workspace holds these images at {side} x {side} pixels, it saw them otherwise"
+        )
+    found = model.predict_proba(store.gather(np.array([rows[name] for name in ids]))).numpy()
     gap = float(np.abs(found - recorded.probabilities).max())
     said = f"largest difference {gap:.2g} over {len(ids)} images"
+    if gap > TOLERANCE and not same_pool:
+        return Check("evaluation", "unreachable", f"the workspace holds these images from another ingest; {said}")
     return Check("evaluation", "ok" if gap <= TOLERANCE else "differs", said)
 
 

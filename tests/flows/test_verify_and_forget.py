@@ -38,7 +38,9 @@ def flip(file: Path) -> bytes:
 
 
 def test_a_flipped_bit_in_any_output_of_any_stage_is_named(registered: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "_evaluation", lambda version: verification.Check("evaluation", "ok"))  # its own test below
+    monkeypatch.setattr(
+        verification, "_evaluation", lambda version, same_pool: verification.Check("evaluation", "ok")
+    )  # its own test below
     with Inside(registered.root):
         chain = lineage.trace(versions.resolve(Store.open(), f"{CLASSIFIER}@{CHAMPION}"))
         assert {check.state for check in verification.verify(chain)} == {"ok"}
@@ -77,6 +79,21 @@ def test_the_command_fails_on_the_first_difference(registered: Any) -> None:
     broken = registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify")
     assert broken.code == 1 and "evaluate: reports/evaluate differs: reports/evaluate hashes to" in broken.err
     report.write_bytes(before)
+
+
+def test_images_ingested_at_another_size_since_do_not_speak_against_the_weights(registered: Any) -> None:
+    params = registered.root / "params.yaml"
+    before = params.read_text()
+    try:
+        done = registered.rootstock("run", "--to", "ingest", "--set", "ingest.store_size=8")
+        assert done.code == 0, done
+        found = registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify")
+        assert found.code == 0, found
+        assert "unreachable  evaluation  the workspace holds these images at 8 x 8 pixels" in found.out
+    finally:
+        params.write_text(before)
+        assert registered.rootstock("run", "--to", "ingest").code == 0
+    assert "ok           evaluation" in registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify").out
 
 
 def test_weights_that_answer_otherwise_are_found_by_asking(registered: Any, tmp_path: Path) -> None:
