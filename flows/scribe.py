@@ -41,6 +41,7 @@ class Office:
         self.owner = os.getpid()
         self._connection = Connection(ours.detach())
         self._sending, self._asking = threading.Lock(), threading.Lock()
+        self._owed = 0
 
     @property
     def usable(self) -> bool:
@@ -59,17 +60,19 @@ class Office:
         """
         with self._asking:
             self._send(True, what, arguments)
-            while True:
+            self._owed += 1  # more than one, where whoever asked before did not wait for the end: an interrupt, a closed pipe
+            while self._owed:
                 try:
                     kind, content = self._connection.recv()
                 except (EOFError, ConnectionError):
                     raise StageFailed(ENDED) from None
-                if kind == "line":
+                if kind != "line":
+                    self._owed -= 1
+                elif self._owed == 1:
                     say(content)
-                elif kind == "error":
-                    raise content
-                else:
-                    return content
+            if kind == "error":
+                raise content
+            return content
 
     def _send(self, answer: bool, what: str, arguments: tuple[Any, ...]) -> None:
         try:

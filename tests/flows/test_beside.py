@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from flows import dvc, lockfile, warm
+from flows import dvc, lockfile, scribe, warm
 from flows.scribe import Office, Scribe
 from stages.core.errors import ConfigError, StageFailed
 
@@ -72,3 +72,18 @@ def test_when_who_keeps_the_books_dies_the_error_says_how_to_go_on() -> None:
     office._process.kill()
     with pytest.raises(StageFailed, match="rootstock run continues where"):
         office.ask("flush")
+
+
+def test_an_answer_nobody_waited_for_is_not_taken_for_the_next(project: Any, monkeypatch: Any) -> None:
+    monkeypatch.chdir(project.root)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(scribe, "_office", None)  # a new process, which imports for a second before it answers
+    books = Scribe({})
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            books.flush()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert books.end({}, "KILLED").stages == {}
