@@ -118,9 +118,12 @@ def summary(table: pd.DataFrame) -> list[list[str]]:
 
 
 def _by_content(frame: pd.DataFrame) -> pd.DataFrame:
-    """Readable images by id, the first of several copies, with their row in the pixel store."""
+    """Readable images by id, with their row in the pixel store. Of several copies the one that speaks for the image: the one
+    that is kept, or else has a label, or else the first."""
     readable = frame[frame["status"] == "ok"].assign(row=np.flatnonzero(frame["status"] == "ok"))
-    return readable.sort_values(["id", "uri"], kind="stable").drop_duplicates("id").set_index("id", drop=False)
+    dropped = ~readable["keep"].astype(bool) if "keep" in readable else False
+    ordered = readable.assign(dropped=dropped, bare=readable["label"].isna()).sort_values(["id", "dropped", "bare", "uri"])
+    return ordered.drop_duplicates("id").set_index("id", drop=False)
 
 
 def _changed(before: pd.DataFrame, after: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 
 APPROVED = "rootstock.approved_by"
+FEW_SHARED = 30
+"""Of fewer test images that two versions were both asked nothing is concluded."""
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The candidate, the champion it would replace (None for the first), and how many resamples a comparison takes."""
+    """The candidate, the champion to compare it with (None for the first and for a new task), and the resamples that takes."""
 
     candidate: Version
     champion: Version | None
     resamples: int
     seed: int = 0
+    new_task: bool = False
 
     @cached_property
     def chain(self) -> Chain:
@@ -65,12 +68,18 @@ class Evidence:
         return answers(self.champion) if self.champion else None
 
     @cached_property
-    def pairs(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]] | None:
-        """Correctness of candidate and champion on the same test images; None where the images differ."""
+    def pairs(self) -> Pairs | None:
+        """Correctness of candidate and champion on the test images both were asked; None where those are too few."""
         ours, theirs = self.answers, self.champions_answers
-        if ours is None or theirs is None or not ours.same_images(theirs):
+        if ours is None or theirs is None:
             return None
-        return ours.correct, theirs.in_order_of(ours).correct
+        if ours.same_images(theirs):
+            return Pairs(ours.correct, theirs.in_order_of(ours).correct, "")
+        shared = ours.predictions().join(theirs.predictions()["predicted"].rename("champion"), how="inner")
+        if len(shared) < FEW_SHARED:
+            return None
+        ours_right, theirs_right = (np.asarray(shared[name] == shared["label"]) for name in ("predicted", "champion"))
+        return Pairs(ours_right, theirs_right, f"on the {len(shared):,} of {len(ours.table):,} test images that both were asked")
 
     @cached_property
     def champions_chain(self) -> Chain | None:
@@ -93,12 +102,31 @@ class Evidence:
         reason = "no predictions were logged for it: rootstock run --force evaluate"
         return Verdict(False, "unknown", f"{threshold:.4g}", reason=reason)
 
+    def nothing_to_compare(self, threshold: str) -> Verdict:
+        """The verdict of a gate that compares where there is no champion."""
+        if self.new_task:
+            return Verdict(None, "new task", threshold, reason="by --new-task: nothing to compare with the champion")
+        return Verdict(None, "first version", threshold, reason="there is no champion to compare with")
+
     def no_comparison(self, threshold: str) -> Verdict:
         """The verdict of a gate that compares where the two were not asked the same."""
-        reason = (
-            "the champion was evaluated on other test images, or its answers are gone: re-evaluate it or switch this gate off"
-        )
+        if self.champions_answers is None:
+            reason = "the champion's answers are gone: promote another version of it, or switch this gate off"
+        else:
+            reason = (
+                f"the champion was asked fewer than {FEW_SHARED} of these test images: if they are another task than its own, "
+                "rootstock promote --new-task --why TEXT"
+            )
         return Verdict(False, "no comparison", threshold, reason=reason)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Whether candidate and champion were right, ``(N,)`` each, image by image, and which images these are if not all."""
+
+    ours: NDArray[np.bool_]
+    theirs: NDArray[np.bool_]
+    note: str
 
 
 @dataclass(frozen=True)
@@ -151,6 +179,10 @@ class Answers:
     def labels(self) -> NDArray[Any]:
         """The true label of each image, ``(N,)``."""
         return np.asarray(self.table["label"].astype(str), dtype=object)
+
+    def predictions(self) -> pd.DataFrame:
+        """``label`` and ``predicted`` by image id, of equal images one."""
+        return self.table[["id", "label", "predicted"]].astype(str).drop_duplicates("id").set_index("id")
 
     def same_images(self, other: Answers) -> bool:
         """Whether both were asked the same images with the same labels."""

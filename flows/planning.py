@@ -11,7 +11,7 @@ from flows.checks import check_choices
 from flows.dvc import Plan
 from flows.execution import TIMES, provenance
 from flows.preparation import current_plan
-from flows.promotion import Promotion
+from flows.promotion import Promotion, Wish
 from flows.recording import import_run
 from flows.staleness import NEVER
 from flows.tracking import Store
@@ -45,7 +45,7 @@ def last_seconds(plan: Plan) -> dict[str, float]:
     return {name: float(known[name]) for name in plan.order if name in known}
 
 
-def promote_workspace(dry_run: bool, why: str, approved_by: str = "") -> Promotion:
+def promote_workspace(wish: Wish) -> Promotion:
     """Promote what ``dvc.lock`` holds, without running a stage.
 
     Raises:
@@ -61,9 +61,7 @@ def promote_workspace(dry_run: bool, why: str, approved_by: str = "") -> Promoti
             f"{', '.join(stale)} changed since the model was made: rootstock run brings it up to date and promotes it"
         )
     store = Store.open()
-    return promotion.promote(
-        store, params.promote, print, made_by=link(store, plan), dry_run=dry_run, why=why, approved_by=approved_by
-    )
+    return promotion.promote(store, params.promote, print, link(store, plan), wish)
 
 
 def link(store: Store, plan: Plan) -> dict[str, str]:

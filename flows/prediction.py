@@ -12,7 +12,7 @@ from flows import prediction_log, versions
 from flows.tracking import Store
 from flows.versions import Version
 from stages.core.errors import ConfigError, DataError
-from stages.core.images import EXTENSIONS
+from stages.core.images import EXTENSIONS, Unreadable, read_file
 from stages.core.io import atomic_file
 from stages.core.progress import Progress
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BATCH = 256
+LARGEST = 1 << 30
+"""Bytes of a file that is read at all."""
 UNREADABLE = 2
 
 
@@ -81,11 +83,11 @@ def answer_files(model: Any, files: list[Path]) -> list[dict[str, Any] | str]:
     from mlflow.exceptions import MlflowException
 
     try:
-        encoded = [base64.b64encode(file.read_bytes()).decode() for file in files]
+        encoded = [base64.b64encode(read_file(file, LARGEST)).decode() for file in files]
         return _answers(model.predict(pd.DataFrame({"image": encoded})))
-    except OSError as error:
+    except Unreadable as error:
         if len(files) == 1:
-            return [f"cannot be read: {error.strerror}"]
+            return [str(error)]
     except (MlflowException, DataError) as error:  # models registered by earlier code raise the second
         if len(files) == 1:
             return [str(error).removeprefix("image 0 ")]

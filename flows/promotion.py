@@ -30,6 +30,19 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
+class Wish:
+    """What a person wants of a promotion; the nightly run wants nothing in particular."""
+
+    dry_run: bool = False
+    """Ask the gates; register, tag and move nothing."""
+    why: str = ""
+    """The reason, kept with the version; it takes one to bring back what was rolled back."""
+    approved_by: str = ""
+    new_task: bool = False
+    """The images are another task than the champion's: there is nothing to compare it with."""
+
+
+@dataclass(frozen=True)
 class Promotion:
     """What promotion came to: the version, what every gate said, and whether the alias moved."""
 
@@ -51,7 +64,10 @@ class Promotion:
             Refused: one line with each gate that failed, what it found and what it wanted.
         """
         if failed := {name: found for name, found in self.verdicts.items() if found.passed is False}:
-            said = "; ".join(f"{name} is {found.value}, wanted {found.threshold}" for name, found in failed.items())
+            said = "; ".join(
+                f"{name} is {found.value}, wanted {found.threshold}{f' ({found.reason})' if found.reason else ''}"
+                for name, found in failed.items()
+            )
             raise Refused(f"promotion refused: {said}")
 
     def rows(self) -> list[dict[str, str]]:
@@ -70,9 +86,7 @@ def promote(
     settings: Promote,
     say: Say,
     made_by: Mapping[str, str],
-    dry_run: bool = False,
-    why: str = "",
-    approved_by: str = "",
+    wish: Wish = Wish(),
 ) -> Promotion:
     """Register the classifier of the workspace if it is new, and make it champion if every gate agrees.
 
@@ -80,43 +94,45 @@ def promote(
 
     Args:
         made_by: output path → the MLflow run that made it.
-        why: the reason, kept with the version; it takes one to bring back what was rolled back.
 
     Raises:
-        ConfigError: there is no classifier in ``dvc.lock``.
+        ConfigError: there is no classifier in ``dvc.lock``; a new task without a reason.
         Refused: another promotion moved the champion while the gates were computed.
     """
     check_gates(settings)
-    if not dry_run:
+    if wish.new_task and not wish.why:
+        raise ConfigError("--new-task leaves the comparison with the champion out, which takes a reason: --why TEXT")
+    if not wish.dry_run:
         announcements.deliver()
         register_encoders(store, made_by, say)
-    candidate = _candidate(store, made_by, dry_run)
-    if approved_by and dry_run:  # the approval holds for this question only
-        candidate.tags[APPROVED] = approved_by
-    elif approved_by:
-        candidate.tag({APPROVED: approved_by, "rootstock.approved_at": now()})
+    candidate = _candidate(store, made_by, wish.dry_run)
+    if wish.approved_by and wish.dry_run:  # the approval holds for this question only
+        candidate.tags[APPROVED] = wish.approved_by
+    elif wish.approved_by:
+        candidate.tag({APPROVED: wish.approved_by, "rootstock.approved_at": now()})
     champion = versions.by_alias(store, CHAMPION)
     if champion is not None and champion.number == candidate.number:
-        if not dry_run:
+        if not wish.dry_run:
             no_longer_candidate(candidate)
         return Promotion(candidate, champion, {}, False, f"{candidate.title} is champion already")
-    if candidate.tags.get(ROLLED_BACK) and not why:
+    if candidate.tags.get(ROLLED_BACK) and not wish.why:
         told = f"{candidate.title} was rolled back ({candidate.tags.get(ROLLED_BACK_WHY)})"
         return Promotion(candidate, champion, {}, False, f"{told}: rootstock promote --why TEXT brings it back")
-    if not dry_run:
+    if not wish.dry_run:
         store.client.set_registered_model_alias(CLASSIFIER, CANDIDATE, candidate.number)
-    verdicts = judge(Evidence(candidate, champion, settings.resamples), settings)
+    compared = None if wish.new_task else champion
+    verdicts = judge(Evidence(candidate, compared, settings.resamples, new_task=wish.new_task), settings)
     for name, found in verdicts.items():
         say(f"{word(found):<4} {name:<12} {found.value}  {found.interval}  {found.reason}".rstrip())
     refused = [name for name, found in verdicts.items() if found.passed is False]
-    if not dry_run:
+    if not wish.dry_run:
         _keep_table(candidate, verdicts)
     if refused:
         stays = f"{champion.title} stays champion" if champion else "there is no champion"
         return Promotion(candidate, champion, verdicts, False, f"{candidate.title} refused by {', '.join(refused)}; {stays}")
-    if dry_run:
+    if wish.dry_run:
         return Promotion(candidate, champion, verdicts, False, f"{candidate.title} would become champion")
-    move(candidate, champion, {"rootstock.promoted_why": why or "all gates passed", **_comparison(verdicts)})
+    move(candidate, champion, {"rootstock.promoted_why": wish.why or "all gates passed", **_comparison(verdicts)})
     replaced = f", replacing version {champion.number}" if champion else ""
     done = versions.get(store, CLASSIFIER, candidate.number)
     return Promotion(done, champion, verdicts, True, f"version {candidate.number} is champion{replaced}")

@@ -13,12 +13,19 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Ask the gates; register, tag and move nothing.")] = False,
     why: Annotated[str, typer.Option(help="The reason, kept with the version.")] = "",
     approve: Annotated[str, typer.Option(metavar="NAME", help="Who approves it, for the gate 'approval'.")] = "",
+    new_task: Annotated[
+        bool,
+        typer.Option(
+            "--new-task", help="These images are another task: leave out the comparison with the champion. Needs --why."
+        ),
+    ] = False,
 ) -> None:
     """Register the classifier of the workspace and make it champion if every gate agrees. Exit code 1 when one does not."""
     enter()
     from flows.planning import promote_workspace
+    from flows.promotion import Wish
 
-    result = promote_workspace(dry_run, why, approve)
+    result = promote_workspace(Wish(dry_run, why, approve, new_task))
     print(result.verdict)
     if dry_run:
         print("dry run: nothing was registered, tagged or moved")

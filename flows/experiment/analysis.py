@@ -7,12 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from flows.effects import Estimate, Result, Verdict, estimate, main_effect, seed_noise, varied, verdict
+from flows.evidence import FEW_SHARED
 from flows.experiment.board import Board, CellResult
 from flows.experiment.spec import Spec
 from flows.factors import DATA, Cell, show
 from flows.shares import variance_shares
-
-FEW_SHARED = 30
 
 
 @dataclass(frozen=True)

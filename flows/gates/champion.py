@@ -13,10 +13,11 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     from stages.core.statistics import paired_bootstrap
 
     if evidence.champion is None:
-        return Verdict(None, "first version", f"-{threshold:.4g}", reason="there is no champion to compare with")
+        return evidence.nothing_to_compare(f"-{threshold:.4g}")
     if evidence.pairs is None:
         return evidence.no_comparison(f"> -{threshold:.4g}")
-    found = paired_bootstrap(*evidence.pairs, resamples=evidence.resamples, seed=evidence.seed)
+    pairs = evidence.pairs
+    found = paired_bootstrap(pairs.ours, pairs.theirs, resamples=evidence.resamples, seed=evidence.seed)
     passed = found.low >= -threshold
-    reason = "" if passed else f"it may be worse by {-found.low:.4f}; {threshold:.4g} is allowed"
+    reason = pairs.note if passed else f"it may be worse by {-found.low:.4f}; {threshold:.4g} is allowed {pairs.note}".rstrip()
     return Verdict(passed, f"{found.value:+.4f}", f"> -{threshold:.4g}", f"{found.low:+.4f} … {found.high:+.4f}", reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.evidence import Evidence, Verdict
+from flows.evidence import FEW_SHARED, Evidence, Verdict
 
 Vectors = NDArray[np.float32]
 
@@ -19,17 +19,21 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     "Towards Backward-Compatible Representation Learning" (2020).
     """
     if evidence.champion is None:
-        return Verdict(None, "first version", f"{threshold:.4g}", reason="there is no champion to compare with")
+        return evidence.nothing_to_compare(f"{threshold:.4g}")
     if evidence.answers is None:
         return evidence.no_answers(threshold)
     new, old = evidence.embeddings(evidence.candidate), evidence.embeddings(evidence.champion)
-    if new is None or old is None or len(new[0]) < 2 or not np.array_equal(new[0], old[0]):
+    if new is None or old is None:
+        return evidence.no_comparison(f"{threshold:.4g}")
+    shared, ours, theirs = np.intersect1d(new[0], old[0], assume_unique=True, return_indices=True)
+    if len(shared) < min(FEW_SHARED, len(new[0])) or len(shared) < 2:
         return evidence.no_comparison(f"{threshold:.4g}")
     if new[1].shape != old[1].shape:
         reason = f"{new[1].shape[1]} dimensions against the champion's {old[1].shape[1]}: the index must be rebuilt"
         return Verdict(False, "incompatible", f"{threshold:.4g}", reason=reason)
-    labels = evidence.answers.labels_of(new[0])
-    across, within = (nearest_accuracy(queries, old[1], labels) for queries in (new[1], old[1]))
+    labels = evidence.answers.labels_of(shared)
+    gallery = old[1][theirs]
+    across, within = (nearest_accuracy(queries, gallery, labels) for queries in (new[1][ours], gallery))
     share = across / within if within else 0.0
     reason = "" if share >= threshold else "the champion's index must be rebuilt"
     return Verdict(share >= threshold, f"{share:.4f}", f"{threshold:.4g}", f"{across:.4f} of {within:.4f}", reason)

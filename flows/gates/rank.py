@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flows.evidence import Evidence, Verdict
 
 
@@ -11,10 +13,10 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     if ours is None:
         return Verdict(False, "unknown", f"{threshold:.4g}", reason="no pretrain run behind it logged a RankMe")
     if theirs is None:
-        missing = (
-            "no pretrain run behind the champion logged a RankMe" if evidence.champion else "there is no champion to compare with"
-        )
-        return Verdict(None, f"{ours:.1f}", f"≥ {threshold:.4g} × champion", reason=missing)
+        wanted = f"≥ {threshold:.4g} × champion"
+        if evidence.champion is None:
+            return replace(evidence.nothing_to_compare(wanted), value=f"{ours:.1f}")
+        return Verdict(None, f"{ours:.1f}", wanted, reason="no pretrain run behind the champion logged a RankMe")
     passed = ours >= threshold * theirs
     reason = "" if passed else f"the champion has {theirs:.1f}"
     return Verdict(passed, f"{ours:.1f}", f"≥ {threshold * theirs:.1f}", reason=reason)

@@ -13,12 +13,14 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     from stages.core.statistics import wilson_interval
 
     if evidence.champion is None:
-        return Verdict(None, "first version", f"{threshold:.4g}", reason="there is no champion to compare with")
+        return evidence.nothing_to_compare(f"{threshold:.4g}")
     if evidence.pairs is None:
         return evidence.no_comparison(f"{threshold:.4g}")
-    ours, theirs = evidence.pairs
+    ours, theirs = evidence.pairs.ours, evidence.pairs.theirs
     found = wilson_interval(int((ours & theirs).sum()), int(theirs.sum()))
-    reason = "" if found.value >= threshold else f"{int((~ours & theirs).sum())} images the champion knows are lost"
+    reason = (
+        evidence.pairs.note if found.value >= threshold else f"{int((~ours & theirs).sum())} images the champion knows are lost"
+    )
     return Verdict(
         found.value >= threshold, f"{found.value:.4f}", f"{threshold:.4g}", f"{found.low:.4f} … {found.high:.4f}", reason
     )

@@ -81,9 +81,29 @@ def test_a_gate_says_what_it_found(
     assert found.passed or found.reason, "a no and a not-applicable say why"
 
 
-def test_other_test_images_are_no_comparison(store: Store) -> None:
-    odd = version(store, Path("model"), "odd", answers(0.95, images=300))
-    assert verdicts(store, int(odd.number), 1)["champion"] is False
+def test_versions_are_compared_on_the_test_images_both_were_asked(store: Store) -> None:
+    """Data that grew has other test images as well; a relabelled image counts with the label it has now."""
+    table = answers(0.95, images=300)
+    table.loc[table.index[:20], "label"] = [{"cat": "dog", "dog": "cat"}[label] for label in table["label"][:20]]
+    grown = int(version(store, Path("model"), "grown", table).number)
+    for gate in ("champion", "mcnemar", "retention"):
+        found = judged(store, gate, 0.01, grown, 1)
+        assert found.value != "no comparison"
+        assert found.passed is False or found.reason == "on the 300 of 300 test images that both were asked"
+    pairs = Evidence(get(store, grown), get(store, 1), 1000).pairs
+    assert pairs is not None and len(pairs.ours) == 300
+    before = answers(0.9)[:300]
+    assert (pairs.theirs == (before["predicted"] == table["label"]).to_numpy()).all()
+
+
+def test_too_few_shared_test_images_are_no_comparison(store: Store) -> None:
+    table = answers(0.95)
+    table["id"] = [name if row < 29 else f"other {name}" for row, name in enumerate(table["id"])]
+    odd = int(version(store, Path("model"), "odd", table).number)
+    for gate in ("champion", "mcnemar", "retention"):
+        found = judged(store, gate, 0.01, odd, 1)
+        assert (found.passed, found.value) == (False, "no comparison")
+        assert "rootstock promote --new-task --why TEXT" in found.reason
 
 
 def test_a_hole_in_the_chain_is_refused(store: Store) -> None:

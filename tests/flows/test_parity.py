@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -127,6 +128,17 @@ def test_predict(registered: Any, images: NDArray[np.uint8], expected: NDArray[n
     table = pd.read_csv(tmp_path / "out.csv", dtype={"label": str})
     assert [Path(name).name for name in table["image"]] == [f"{number:04}.png" for number in range(COUNT)]
     np.testing.assert_allclose(table.filter(regex=r"^p\.").to_numpy(), expected, atol=1e-4)
+
+
+def test_what_is_no_file_is_named_and_not_read(registered: Any, images: NDArray[np.uint8], tmp_path: Path) -> None:
+    picture(images[0].transpose(1, 2, 0)).save(tmp_path / "a.png")
+    (tmp_path / "b.png").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "c.png")
+    done = registered.rootstock("predict", CHAMPION, str(tmp_path))
+    assert done.code == 2 and len(done.out.splitlines()) == 1, done
+    assert [line.rpartition("/")[2] for line in done.err.splitlines()[-2:]] == [
+        f"{name}.png: not a regular file" for name in "bc"
+    ]
 
 
 def test_a_format_that_does_not_exist_is_refused_in_one_line(registered: Any, tmp_path: Path) -> None:

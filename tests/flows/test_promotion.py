@@ -16,6 +16,7 @@ from registry_store import answers, crown, get
 from flows import aliases, forgetting, promotion, versions
 from flows.audit import Sighting
 from flows.evidence import Evidence
+from flows.promotion import Wish
 from flows.registration import register
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS
@@ -165,20 +166,34 @@ def test_what_was_rolled_back_comes_back_only_when_somebody_says_why(store: Stor
     aliases.rollback(store, "it mistakes cats")
     made_by = workspace(store, 2)
     for dry_run in (True, False):
-        nightly = promotion.promote(store, SETTINGS, print, made_by, dry_run=dry_run)
+        nightly = promotion.promote(store, SETTINGS, print, made_by, Wish(dry_run=dry_run))
         assert not nightly.moved and not nightly.refused and "was rolled back (it mistakes cats)" in nightly.verdict
         assert versions.aliases(store) == {CHAMPION: "1", PREVIOUS: "2"}
-    meant = promotion.promote(store, SETTINGS, print, made_by, why="it was the camera")
+    meant = promotion.promote(store, SETTINGS, print, made_by, Wish(why="it was the camera"))
     assert meant.moved and versions.aliases(store)[CHAMPION] == "2"
     crown(store, 3)
     assert promotion.promote(store, SETTINGS, print, made_by).moved, "the rollback is over"
+
+
+def test_a_new_task_is_not_compared_but_takes_a_reason_and_every_other_gate(store: Store) -> None:
+    crown(store, 1)
+    made_by = workspace(store, 3)
+    assert promotion.promote(store, SETTINGS, print, made_by).verdicts["champion"].passed is False
+    with pytest.raises(ConfigError, match="takes a reason: --why TEXT"):
+        promotion.promote(store, SETTINGS, print, made_by, Wish(new_task=True))
+    strict = Promote(resamples=1000, gates={"accuracy": 0.99, "champion": 0.01})
+    assert promotion.promote(store, strict, print, made_by, Wish(new_task=True, why="flowers")).refused
+    moved = promotion.promote(store, SETTINGS, print, made_by, Wish(new_task=True, why="flowers"))
+    assert moved.moved and moved.verdicts["champion"].value == "new task"
+    assert versions.aliases(store) == {CHAMPION: "3", PREVIOUS: "1"}
+    assert get(store, 3).tags["rootstock.promoted_why"] == "flowers"
 
 
 def test_a_dry_run_looks_at_what_a_real_one_would_and_writes_nothing(store: Store) -> None:
     """The registered weights were evaluated anew: the gates ask the new answers, and an approval holds for this question only."""
     made_by, before = workspace(store, 2, evaluated=0.3), get(store, 2).tags
     gates = Promote(resamples=1000, gates={"accuracy": 0.5, "approval": True})
-    dry = promotion.promote(store, gates, print, made_by, dry_run=True, approved_by="Ada")
+    dry = promotion.promote(store, gates, print, made_by, Wish(dry_run=True, approved_by="Ada"))
     assert {name: found.value for name, found in dry.verdicts.items()} == {"accuracy": "0.3000", "approval": "Ada"}
     assert get(store, 2).tags == before
     real = promotion.promote(store, gates, print, made_by)
