@@ -38,6 +38,10 @@ Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose 
 DEBUG = False
 
 
+INTERRUPTED = 130
+"""What Typer makes of Ctrl-C in a command."""
+
+
 def main() -> None:
     """The program. Errors are one line on standard error; ``--debug`` anywhere shows the traceback instead."""
     global DEBUG
@@ -51,9 +55,11 @@ def main() -> None:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
+    except SystemExit as leaving:
+        if leaving.code != INTERRUPTED:
+            raise
         print("rootstock: stopped", file=sys.stderr)
-        sys.exit(3)
+        sys.exit(StageFailed.exit_code)
 
 
 def _leave(message: str) -> NoReturn:

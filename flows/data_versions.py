@@ -36,7 +36,12 @@ def tag(root: Path, name: str, message: str) -> str:
     reference = f"{worktrees.DATA_TAGS}{name}"
     if not name or ".." in name or "," in name or name == WORKDIR:
         raise ConfigError(f"{name!r} cannot name a version: it would read as a list or a range in --data")
-    worktrees.git(root, "check-ref-format", f"refs/tags/{reference}")
+    try:
+        worktrees.git(root, "check-ref-format", f"refs/tags/{reference}")
+    except ConfigError:
+        raise ConfigError(
+            f"{name!r} cannot name a version: git takes no such tag (no spaces, no ~ ^ : ? * [ and no leading dot)"
+        ) from None
     if name in worktrees.data_tags(root):
         raise ConfigError(f"dataset version {name!r} exists; versions never change, choose another name")
     if Path("stages/ingest").is_dir():

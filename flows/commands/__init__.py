@@ -5,7 +5,20 @@ Nothing heavy is imported before a command is called, so that ``--help`` stays q
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Let Ctrl-C end a command whose repetition goes on where it was, and say so."""
+    from stages.core.errors import StageFailed
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise StageFailed("stopped; the same command goes on where it was") from None
 
 
 def enter(

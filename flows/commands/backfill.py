@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from flows.commands import enter
+from flows.commands import enter, resumable
 
 
 def command(
@@ -25,7 +25,8 @@ def command(
     from flows.experiment.spec import Request
     from stages.core.errors import StageFailed
 
-    analysis = run_experiment(Request(tuple(worktrees.expand(root, data)), jobs=jobs, to=to, pool=pool), root)
+    with resumable():
+        analysis = run_experiment(Request(tuple(worktrees.expand(root, data)), jobs=jobs, to=to, pool=pool), root)
     for cell in analysis.cells:
         result = analysis.outcomes[cell.identity]
         ran = [name for name, state in result.stages.items() if state == "ran"]

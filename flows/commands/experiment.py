@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.commands import enter
+from flows.commands import enter, resumable
 
 if TYPE_CHECKING:
     from flows.experiment.analysis import Analysis
@@ -43,7 +43,8 @@ def command(
 
     versions = tuple(worktrees.expand(root, data))
     request = Request(versions, tuple(settings or ()), seeds, jobs, name, metric, lower, to, sample, optuna, pool)
-    analysis = run_experiment(request, root)
+    with resumable():
+        analysis = run_experiment(request, root)
     _show(analysis)
     if analysis.failed:
         count = len(analysis.failed)

@@ -58,7 +58,7 @@ def analyse(spec: Spec, board: Board) -> Analysis:
     cells, outcomes = board.cells(), board.results()
     done = [cell for cell in cells if cell.identity in outcomes and outcomes[cell.identity].score is not None]
     results = [Result(cell.configuration, cell.seed, float(outcomes[cell.identity].score or 0.0)) for cell in done]
-    results, remarks = _on_shared_images(board, done, results)
+    results, remarks = _on_shared_images(board, done, results, spec.metric)
     keys = varied(results)
     if len(spec.data) > 1 and seed_noise(results).freedom and seed_noise(results).deviation == 0:
         remarks.append("All seeds gave the same score, so seed noise counts as zero.")
@@ -74,21 +74,24 @@ def analyse(spec: Spec, board: Board) -> Analysis:
     )
 
 
-def _on_shared_images(board: Board, cells: Sequence[Cell], results: list[Result]) -> tuple[list[Result], list[str]]:
+def _on_shared_images(board: Board, cells: Sequence[Cell], results: list[Result], metric: str) -> tuple[list[Result], list[str]]:
     """Where dataset versions were tested on different images, score every cell on the images they share.
 
     A version with easier test images would otherwise look better. Done where the score is the accuracy of kept predictions.
     """
     import pandas as pd
 
+    apart = []
+    if len({cell.configuration[DATA] for cell in cells}) > 1:
+        apart = [f"Careful: {metric} was measured on the images of each version, which may differ."]
     tables: dict[str, pd.DataFrame] = {}
     for cell, result in zip(cells, results, strict=True):
         path = board.predictions(cell.identity)
         if not path.is_file():
-            return results, []
+            return results, apart
         table = pd.read_parquet(path, columns=["id", "label", "predicted"]).drop_duplicates("id").set_index("id")
         if not math.isclose(float((table.label == table.predicted).mean()), result.score, abs_tol=1e-3):
-            return results, []  # the score is something else
+            return results, apart  # the score is something else
         tables[cell.identity] = table
     tests = {frozenset(table.index) for table in tables.values()}
     if len(tests) < 2:

@@ -63,6 +63,7 @@ def experiment(spec: Spec, request: Request, store: Store) -> Analysis:
     board, logger = Board(spec.folder), get_run_logger()
     if again := board.retry_failed():
         logger.info("%d failed cells are tried again", again)
+    board.forgive()
     parent = _parent(spec, board, store)
     status = "KILLED"
     try:

@@ -117,6 +117,7 @@ def test_tagging_commits_the_lock_and_the_parameters_and_nothing_else(project: T
     assert project.git("rev-parse", "HEAD") == head
     assert "v1" in project.rootstock("data", "list")
     assert "versions never change" in project.rootstock("data", "tag", "v1", "-m", "again", code=2)
+    assert "git takes no such tag (no spaces" in project.rootstock("data", "tag", "v 1", "-m", "x", code=2)
     assert "list or a range" in project.rootstock("data", "tag", "a..b", "-m", "x", code=2)
     (project.root / "source.txt").write_text("7 7")
     assert "source.txt changed" in project.rootstock("data", "tag", "v2", "-m", "stale", code=2)
@@ -144,6 +145,23 @@ def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -
     folder = project.root / "reports/data/v1..v2"
     with (folder / "changes.csv").open() as file:
         assert sum(row["change"] == "removed" for row in csv.DictReader(file)) == 3
+
+
+def test_of_several_copies_the_kept_one_speaks_for_the_image(project: Tiny) -> None:
+    """An image of the pool that was dropped as a copy is kept in another source; one without a label has one there."""
+    (project.root / "curated.py").write_text(DROPS)
+    (project.root / "dropped.txt").write_text("")
+    old = rows(30)
+    old.loc[0, "label"] = ""
+    pool(project, "v1", old, pixels(30), curated=True)
+    copies = rows(2).assign(source="scans", uri=["scans0.png", "scans1.png"])
+    (project.root / "dropped.txt").write_text("image0.png image1.png image2.png")
+    pool(project, "v2", pd.concat([old, copies], ignore_index=True), np.concatenate([pixels(30), pixels(30)[:2]]), curated=True)
+    with inside(project, project.root):
+        found = compare(Version(project.root, "v1"), Version(project.root, "v2"), MONITOR, 0)
+    assert summary(found.tables["re-kept"]) == [["cat", "photos", "True", "False", "1"]]
+    assert summary(found.tables["relabelled"]) == [["cat", "scans", "none", "cat", "1"]]
+    assert not len(found.tables["added"]) and not len(found.tables["removed"])
 
 
 def test_every_kind_of_change_has_its_contact_sheet(project: Tiny) -> None:
