@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from flows.tracking import Store
 
 PROCESS = "rootstock.process"
-FLOW_RUN = "PREFECT__FLOW_RUN_ID"
-"""In the environment of the process that runs it."""
+FLOW_RUN = "prefect.flow_run_id"
+"""The tag of an MLflow run that names the flow run it records."""
+VARIABLE = "PREFECT__FLOW_RUN_ID"
+"""The same in the environment of the process that runs it."""
 PATIENCE = 3.0
 """Seconds that Prefect's server may take to answer."""
 
@@ -43,7 +45,7 @@ def close(store: Store) -> list[str]:
 
 def tell_prefect(tags: Mapping[str, str]) -> None:
     """Let Prefect, where its server still answers, call the flow run crashed that these tags name and that is said to run."""
-    server, flow_run = os.environ.get("PREFECT_API_URL"), tags.get("prefect.flow_run_id")
+    server, flow_run = os.environ.get("PREFECT_API_URL"), tags.get(FLOW_RUN)
     if not (server and flow_run):
         return
     with suppress(OSError, ValueError):
@@ -64,7 +66,7 @@ def close_runs_of(worker: str, server: str) -> int:
     }
     closed = 0
     for run in _post(f"{server}/flow_runs/filter", mine):
-        if run.get("labels", {}).get("prefect.worker.name") == worker and not lives.carrying(FLOW_RUN, run["id"]):
+        if run.get("labels", {}).get("prefect.worker.name") == worker and not lives.carrying(VARIABLE, run["id"]):
             _call_crashed(server, run["id"], "its worker was stopped, or the machine was, before it ended")
             closed += 1
     return closed

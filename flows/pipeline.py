@@ -19,6 +19,7 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from prefect.tasks import Task
 
 from flows import elsewhere, environment, gpus, scribe, summary
+from flows.abandoned import FLOW_RUN
 from flows.execution import PipelineRun
 from flows.following import StageDied
 from flows.live import LiveView
@@ -169,7 +170,7 @@ def _promote(run: PipelineRun, params: Params, after: list[PrefectFuture[Any]]) 
 
 
 def _facts(request: Request) -> dict[str, str]:
-    facts = {"prefect.flow_run_id": str(flow_run.get_id() or ""), "prefect.flow_run": str(flow_run.get_name() or "")}
+    facts = {FLOW_RUN: str(flow_run.get_id() or ""), "prefect.flow_run": str(flow_run.get_name() or "")}
     if request.overrides:
         facts["rootstock.set"] = " ".join(request.overrides)
     return facts

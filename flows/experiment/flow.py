@@ -14,8 +14,9 @@ from uuid import UUID
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
-from flows.abandoned import PROCESS, this_process
+from flows.abandoned import FLOW_RUN, PROCESS, tell_prefect, this_process
 from flows.database import tracking_uri
 from flows.execution import provenance
 from flows.experiment import report
@@ -175,11 +176,13 @@ def _call_pool(request: Request, board: Board) -> None:
 def _parent(spec: Spec, board: Board, store: Store) -> str:
     """The MLflow run of the experiment; a resumed one goes on, as this process's own, unless the store has lost it."""
     known = board.folder / "parent"
-    if known.is_file() and store.facts.run(run := known.read_text()):
+    mine = {FLOW_RUN: str(flow_run.get_id() or "")}
+    if known.is_file() and (before := store.facts.run(run := known.read_text())):
+        tell_prefect(before.tags)  # of a killed leader Prefect would say for ever that it runs
         store.client.update_run(run, "RUNNING")
-        store.tag(run, {PROCESS: this_process()})
+        store.tag(run, {PROCESS: this_process(), **mine})
         return run
-    tags = {"rootstock.kind": "experiment", "rootstock.experiment": spec.name, **provenance(), "git.commit": spec.code}
+    tags = {"rootstock.kind": "experiment", "rootstock.experiment": spec.name, **provenance(), "git.commit": spec.code, **mine}
     run = store.start(f"experiment {spec.name}", None, tags)
     store.batch(run, params={"data": ",".join(spec.data), "metric": spec.metric, "code": spec.code})
     write_text(known, run)

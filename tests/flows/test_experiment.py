@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from flows import abandoned
@@ -175,7 +176,7 @@ def running(project: Tiny, process: subprocess.Popen[str], reached: int) -> None
     assert process.poll() is None, process.stdout.read() if process.stdout else ""
 
 
-def test_killed_at_any_point_it_goes_on_and_leaves_no_process(project: Tiny, compared: Tiny) -> None:
+def test_killed_at_any_point_it_goes_on_and_leaves_no_process(project: Tiny, compared: Tiny, server: str) -> None:
     arguments = ["experiment", "--data", "v1,v2", "--set", METHODS, "--jobs", "2", "--name", "killed"]
     for reached, number in ((1, signal.SIGKILL), (2, signal.SIGINT), (3, signal.SIGKILL)):
         process = project.start(*arguments, TINY_SLEEP="0.5")
@@ -194,6 +195,9 @@ def test_killed_at_any_point_it_goes_on_and_leaves_no_process(project: Tiny, com
     assert len(runs(project, "experiment")) == 1
     undisturbed = [row["score"] for row in table(compared, "first") if row["seed"] == "0"]
     assert [row["score"] for row in rows] == undisturbed
+    asked = httpx.post(f"{server}/flow_runs/filter", json={"flow_runs": {"name": {"any_": ["killed"]}}})
+    states = sorted(run["state_type"] for run in asked.json())
+    assert len(states) == 4 and states[-1] == "CRASHED" and "RUNNING" not in states, states
 
 
 def test_the_working_tree_is_a_version_with_its_uncommitted_code_and_data(project: Tiny) -> None:
