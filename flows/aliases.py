@@ -20,7 +20,7 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
     """Make ``previous`` (or version ``to``) champion again; returns the new and the old champion.
 
     Raises:
-        ConfigError: nothing to go back to.
+        ConfigError: nothing to go back to, or only to what was rolled back itself: who asks twice does not want it again.
     """
     champion = versions.by_alias(store, CHAMPION)
     target = versions.get(store, CLASSIFIER, to) if to else versions.by_alias(store, PREVIOUS)
@@ -29,6 +29,9 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
         raise ConfigError(f"there is nothing to roll back to: {CLASSIFIER} has {missing}")
     if target.number == champion.number:
         raise ConfigError(f"version {target.number} is champion already: name another with --to")
+    if target.tags.get(ROLLED_BACK) and not to:
+        told = f"version {target.number}, was itself rolled back ({target.tags.get(ROLLED_BACK_WHY)})"
+        raise ConfigError(f"the champion before this one, {told}: name a version with --to")
     move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
     champion.tag({ROLLED_BACK_WHY: why, ROLLED_BACK: now()})
     return versions.get(store, CLASSIFIER, target.number), champion

@@ -49,6 +49,8 @@ def test_rollback_swaps_and_names_what_it_serves(store: Store) -> None:
     assert (now.number, before.number) == ("1", "2")
     assert versions.aliases(store) == {CHAMPION: "1", PREVIOUS: "2"}
     assert get(store, 2).tags["rootstock.rolled_back_why"] == "it mistakes cats"
+    with pytest.raises(ConfigError, match=r"was itself rolled back \(it mistakes cats\): name a version with --to"):
+        aliases.rollback(store, "asked twice")
     now, _ = aliases.rollback(store, "on purpose", to="3")
     assert versions.aliases(store) == {CHAMPION: "3", PREVIOUS: "1"}
     with pytest.raises(ConfigError, match="champion already"):
