@@ -130,6 +130,7 @@ def need_server() -> None:
 def _schedule(wanted: Deployment) -> list[Any]:
     from prefect.client.schemas.actions import DeploymentScheduleCreate
     from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+    from pydantic import ValidationError
 
     try:
         if wanted.cron:
@@ -137,9 +138,8 @@ def _schedule(wanted: Deployment) -> list[Any]:
         if wanted.interval:
             every = timedelta(seconds=seconds(wanted.interval))
             return [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=every, timezone=wanted.timezone), active=True)]
-    except ValueError as error:
-        words = str(error).splitlines()
-        reason = next((line.strip() for line in words if "Value error" in line or "nvalid" in line), words[0])
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise ConfigError(f"--cron {wanted.cron or wanted.interval} --timezone {wanted.timezone}: {reason}") from None
     return []
 

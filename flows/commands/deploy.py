@@ -26,7 +26,10 @@ def command(
     given = images.resolve() if images else None
     root = enter()
     from flows.deploy import Deployment, deploy
+    from stages.core.errors import ConfigError
 
+    if given and pool == Deployment.pool and not given.is_dir():
+        raise ConfigError(f"--images {images} is no folder: make it now if images will come later")
     parameters = (("images", str(given)),) if given else ()
     name = deploy(Deployment(what, cron, interval, timezone, pool, kind, parameters), root)
     when = f"cron {cron} ({timezone})" if cron else f"every {interval}" if interval else "on demand"

@@ -26,12 +26,13 @@ def test_what_makes_no_schedule_is_refused(tmp_path: Path, server: str) -> None:
     project = tiny(tmp_path / "project")
     (project.root / "flows").symlink_to(Path(servers.__file__).parent)
     for arguments, words in {
-        ("--cron", "every day"): "--cron every day",
+        ("--cron", "every day"): '--cron every day --timezone UTC: Invalid cron string: "every day"\n',
         ("--interval", "often"): "expected a number and a unit",
         ("--cron", "0 2 * * *", "--interval", "6h"): "give one of them",
         ("--kind", "mainframe"): "choose from docker, kubernetes, process, slurm",
         ("pipelin",): "did you mean 'pipeline'",
         ("--cron", "0 2 * * *", "--timezone", "Mars/Olympus"): "Mars/Olympus",
+        ("drift", "--images", "nowhere"): "nowhere is no folder",
     }.items():
         assert words in project.rootstock("deploy", *arguments, code=2)
 
