@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from flows import prediction, prediction_log
-from stages.core import paths
+from flows import lineage, prediction, prediction_log
+from flows.data_versions import Behind
+from flows.versions import Version
 from stages.core.errors import ConfigError, DataError
 from stages.core.params import Params
 from stages.core.random import numpy_generator
@@ -36,17 +37,20 @@ def files(images: Path | None, root: Path, most: int) -> list[Path]:
     return found
 
 
-def training_features(folder: Path, params: Params) -> Array:
-    """Features (n, D) of training images of the workspace, drawn down to ``monitor.max_images``, copies left out."""
-    from stages.core.manifest import Manifest
-    from stages.core.pixels import PixelStore
+def training_features(champion: Version, root: Path, params: Params) -> Array:
+    """Features (n, D) of the images a version was trained on, drawn down to ``monitor.max_images``, copies left out.
 
-    manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
+    Raises:
+        ConfigError: these images are not here any more.
+    """
+    outputs = {path: digest for step in lineage.trace(champion).steps.values() for path, digest in step.outputs.items()}
+    data = Behind(root, f"{champion.name} {champion.title}", outputs)
+    manifest = data.manifest
     rows = manifest.pretraining_rows()
     rows = rows[~manifest.frame.loc[rows, "id"].duplicated().to_numpy(bool)]
     if len(rows) > params.monitor.max_images:
         rows = np.sort(numpy_generator(params.seed, "monitor").choice(rows, params.monitor.max_images, replace=False))
-    return encode(folder, store.gather(rows))
+    return encode(champion.folder, data.pixels.gather(rows))
 
 
 def pixels_of_files(folder: Path, images: Sequence[Path], params: Params) -> tuple[NDArray[np.uint8], int]:

@@ -7,6 +7,7 @@ by itself which bytes it means. Any git revision with such a ``dvc.lock`` can be
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,7 +93,7 @@ class Version:
             return None
         place = self.root / PLACES / digest
         if not _complete(place):
-            _show(digest, place, next(name for name, entry in self.entries.items() if str(path) in entry.outputs), self)
+            self._show(path, digest, place)
         return place
 
     @cached_property
@@ -120,39 +121,60 @@ class Version:
             raise DataError(f"dataset version {self.name} has no pixels")
         return PixelStore.open(pool / paths.POOL_PIXELS.name)
 
+    def _show(self, path: Path, digest: str, place: Path) -> None:
+        """Links into DVC's cache that look like the output."""
+        with dvc.repository() as repo:
+            cache = repo.cache.local
 
-def _show(digest: str, place: Path, stage: str, version: Version) -> None:
-    """Links into DVC's cache that look like the output."""
-    with dvc.repository() as repo:
-        cache = repo.cache.local
+            def object_of(oid: str) -> Path:
+                return Path(cache.oid_to_path(oid))
 
-        def object_of(oid: str) -> Path:
-            return Path(cache.oid_to_path(oid))
+            if not object_of(digest).exists():
+                self._fetch(repo, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if not digest.endswith(".dir"):
+                _link(object_of(digest), place)
+                return
+            listed: list[dict[str, Any]] = json.loads(object_of(digest).read_text())
+            if not all(object_of(item["md5"]).exists() for item in listed):
+                self._fetch(repo, path)
+            with atomic_directory(place) as temporary:
+                for item in listed:
+                    target = temporary / item["relpath"]
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    _link(object_of(item["md5"]), target)
 
-        if not object_of(digest).exists():
-            _fetch(repo, stage, version)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not digest.endswith(".dir"):
-            _link(object_of(digest), place)
-            return
-        listed: list[dict[str, Any]] = json.loads(object_of(digest).read_text())
-        if not all(object_of(item["md5"]).exists() for item in listed):
-            _fetch(repo, stage, version)
-        with atomic_directory(place) as temporary:
-            for item in listed:
-                target = temporary / item["relpath"]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(object_of(item["md5"]), target)
+    def _fetch(self, repo: Any, path: Path) -> None:
+        """Bring an output from the remote."""
+        from dvc.exceptions import DvcException
+
+        stage = next(name for name, entry in self.entries.items() if str(path) in entry.outputs)
+        try:
+            repo.fetch(targets=[stage], revs=[self.commit] if self.commit else None, workspace=not self.commit)
+        except DvcException as error:
+            words = " ".join(str(error).split())
+            raise ConfigError(f"the data of version {self.name} is neither in DVC's cache nor at its remote: {words}") from None
 
 
-def _fetch(repo: Any, stage: str, version: Version) -> None:
-    from dvc.exceptions import DvcException
+@dataclass(frozen=True)
+class Behind(Version):
+    """The data that a registered model was trained on, whatever the workspace holds now: ``outputs`` are path → hash."""
 
-    try:
-        repo.fetch(targets=[stage], revs=[version.commit] if version.commit else None, workspace=not version.commit)
-    except DvcException as error:
-        words = " ".join(str(error).split())
-        raise ConfigError(f"the data of version {version.name} is neither in DVC's cache nor at its remote: {words}") from None
+    outputs: Mapping[str, str]
+
+    @property
+    def curated(self) -> bool:  # type: ignore[override]
+        """Its manifest is the one it was trained by."""
+        return True
+
+    def digest(self, path: Path) -> str | None:
+        """The hash of one of the outputs behind it."""
+        return self.outputs.get(str(path))
+
+    def _fetch(self, repo: Any, path: Path) -> None:
+        raise ConfigError(
+            f"{path} behind {self.name} is not in DVC's cache: dvc pull --all-commits brings what was ever committed"
+        )
 
 
 def _link(source: Path, target: Path) -> None:

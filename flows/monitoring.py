@@ -71,7 +71,7 @@ def check(root: Path, images: Path | None) -> Check:
     params = load_params()
     champion = versions.resolve(Store.open(), f"{versions.CLASSIFIER}@{versions.CHAMPION}")
     pixels, unreadable = pixels_of_files(champion.folder, files(images, root, params.monitor.max_images), params)
-    new, reference = encode(champion.folder, torch.from_numpy(pixels)), training_features(champion.folder, params)
+    new, reference = encode(champion.folder, torch.from_numpy(pixels)), training_features(champion, root, params)
     found = judge(reference, new, params.monitor, params.seed, f"{champion.name} version {champion.number}", unreadable)
     report(found, root, pixels[unknown(reference, new, params.seed)])
     announce(found, champion.number)

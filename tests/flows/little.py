@@ -7,7 +7,7 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import yaml
@@ -151,3 +151,17 @@ def _exit_code() -> int:
     except SystemExit as stop:
         return int(stop.code or 0)
     return 0
+
+
+@contextlib.contextmanager
+def holding(project: Project, *arguments: str) -> Iterator[None]:
+    """While the workspace holds what ``rootstock run`` with these arguments makes; afterwards it is as before."""
+    params = project.root / "params.yaml"
+    before = params.read_text()
+    try:
+        done = project.rootstock("run", *arguments)
+        assert done.code == 0, done
+        yield
+    finally:
+        params.write_text(before)
+        assert project.rootstock("run", *arguments[:2]).code == 0

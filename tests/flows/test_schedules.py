@@ -19,6 +19,7 @@ from flows.monitoring import announce, judge
 from flows.server import flush
 from stages.core.params import Monitor
 from stages.core.random import numpy_generator
+from tests.flows.little import holding
 from tests.flows.test_worktrees import inside
 
 DIGITS = load_digits().images
@@ -80,6 +81,18 @@ def test_the_drift_check_is_quiet_on_more_of_the_same_and_raises_an_alarm_on_noi
         assert "drift" in found["reasons"]
         assert unknown_share(quiet.message) < 0.1 < unknown_share(alarm.message)
         assert told(server, "rootstock.drift", found["sentence"])
+
+
+def test_new_images_are_compared_with_the_champions_own_whatever_the_workspace_holds(
+    registered: Any, folders: dict[str, Path]
+) -> None:
+    """Data of another experiment, of another size; and a pool that was ingested and not yet curated."""
+    expected = registered.rootstock("drift", str(folders["digits"]))
+    assert expected.code == 0, expected
+    with holding(registered, "--to", "curate", "--set", "ingest.store_size=8", "--set", "curate.budget=50"):
+        assert registered.rootstock("drift", str(folders["digits"])).out == expected.out
+    with holding(registered, "--to", "ingest", "--set", "ingest.source=synthetic:images=60"):
+        assert registered.rootstock("drift", str(folders["digits"])).out == expected.out
 
 
 def test_without_a_folder_the_images_that_were_predicted_are_checked(registered: Any, folders: dict[str, Path]) -> None:

@@ -16,6 +16,7 @@ from flows import dvc_cache, forgetting, lineage, verification, versions
 from flows.tracking import Store
 from flows.versions import CHAMPION, CLASSIFIER, ENCODER
 from stages.core import paths
+from tests.flows.little import holding
 
 TINY = [part for key in ("pretrain.epochs=1", "distill.epochs=1", "finetune.steps=2", "evaluate.draws=2",
                          "evaluate.finetune_draws=1", "promote.gates.champion=false") for part in ("--set", key)]  # fmt: skip
@@ -82,17 +83,10 @@ def test_the_command_fails_on_the_first_difference(registered: Any) -> None:
 
 
 def test_images_ingested_at_another_size_since_do_not_speak_against_the_weights(registered: Any) -> None:
-    params = registered.root / "params.yaml"
-    before = params.read_text()
-    try:
-        done = registered.rootstock("run", "--to", "ingest", "--set", "ingest.store_size=8")
-        assert done.code == 0, done
+    with holding(registered, "--to", "ingest", "--set", "ingest.store_size=8"):
         found = registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify")
         assert found.code == 0, found
         assert "unreachable  evaluation  the workspace holds these images at 8 x 8 pixels" in found.out
-    finally:
-        params.write_text(before)
-        assert registered.rootstock("run", "--to", "ingest").code == 0
     assert "ok           evaluation" in registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify").out
 
 
