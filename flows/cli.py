@@ -115,7 +115,7 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
     found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
     lines = summary.plan_lines(found, last_seconds(found))
     for name, what, why in lines:
-        print(f"{name:<10} {what:<7} {why}".rstrip())
+        print(f"{name:<10} {what:<8} {why}".rstrip())
     if all(what == "cached" for _, what, _ in lines):
         print("nothing to do: every stage is cached")
 

@@ -19,6 +19,14 @@ def cached(digest: str, cache: Path | None = None) -> Path:
     return (cache or folder()) / "files" / "md5" / digest[:2] / digest[2:]
 
 
+def complete(digest: str, cache: Path) -> bool:
+    """Whether the cache has all the bytes of a hash."""
+    whole = cached(digest, cache)
+    if not whole.is_file() or not digest.endswith(".dir"):
+        return whole.is_file()
+    return all(cached(item["md5"], cache).is_file() for item in json.loads(whole.read_bytes()))
+
+
 def cached_file(outputs: Mapping[str, str], name: str) -> Path | None:
     """A file inside one of the output directories (path → hash), as the cache has it; None where it has not."""
     for path, digest in outputs.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 CODE_SUFFIXES = (".py",)
 NEVER = "never ran"
+LOST = {"deleted": "is missing", "modified": "was changed by hand"}
+"""What can become of an output that DVC's cache still has."""
 
 
 def reasons(stage: Any) -> list[str]:
@@ -36,10 +38,30 @@ def reasons(stage: Any) -> list[str]:
         found.append("its command changed")
     for out in stage.outs:
         for path, state in out.status().items():
-            word = {"deleted": "is missing", "modified": "was changed by hand", "not in cache": "is not in DVC's cache"}.get(
-                state, state
-            )
+            word = {**LOST, "not in cache": "is not in DVC's cache"}.get(state, state)
             found.append(f"{path} {word}")
+    return found
+
+
+def comes_back(order: Iterable[str], reasons: Mapping[str, list[str]], lock: Mapping[str, LockEntry]) -> dict[str, bool]:
+    """Stages for which nothing has to be computed: they lost an output that the cache has (True), or only an input that comes
+    back in this way (False)."""
+    from flows import dvc_cache
+
+    cache, found, back = dvc_cache.folder(), dict[str, bool](), set[str]()
+    for name in order:
+        if name not in lock or not reasons[name]:
+            continue
+        outputs = lock[name].outputs
+        lost = {f"{path} {word}" for path in outputs for word in LOST.values()}
+        without = {f"{path} {word}" for path in back for word in ("is missing", "changed")}
+        if not set(reasons[name]) <= lost | without:
+            continue
+        found[name] = bool(set(reasons[name]) & (lost - without))
+        if found[name] and all(dvc_cache.complete(digest, cache) for digest in outputs.values()):
+            back |= outputs.keys()
+        elif found[name]:
+            del found[name]
     return found
 
 

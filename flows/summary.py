@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows import database, servers
+from flows import database, lockfile, servers, staleness
 from flows.dvc import Plan
 from flows.execution import Outcome, PipelineRun
 from flows.staleness import NEVER
@@ -86,14 +86,20 @@ def table(run: PipelineRun) -> Table:
 
 def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]:
     """Stage, what would become of it, and why, with how long it took last time."""
-    lines = []
+    lines: list[tuple[str, str, str]] = []
+    back = staleness.comes_back(plan.order, plan.reasons, lockfile.read_lock())
     for name in plan.order:
+        if name in back:
+            lines.append(
+                (name, "restored", f"{'; '.join(plan.reasons[name])}: DVC's cache has it") if back[name] else (name, "cached", "")
+            )
+            continue
         took = f"took {clock(last[name])} last time" if name in last else ""
         if plan.reasons[name] == [NEVER] and name in last:
             lines.append((name, "run", "dvc.lock knows nothing of it; restored where DVC's cache still has the result"))
         elif plan.stale(name):
             lines.append((name, "run", "; ".join(plan.reasons[name])))
-        elif waiting := plan.waits_for(name):
+        elif waiting := [above for above in plan.waits_for(name) if above not in back]:
             lines.append((name, "maybe", f"if what {', '.join(waiting)} makes differs"))
         else:
             lines.append((name, "cached", ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from typing import Any
 
@@ -56,12 +57,25 @@ def test_plan_names_the_change_and_runs_nothing(project: Any) -> None:
     assert fresh.code == 0 and fresh.out.count("never ran") == 4, fresh
     project.rootstock("run")
     assert "nothing to do" in project.rootstock("plan").out
+
+
+def test_plan_tells_what_was_only_lost_from_what_must_be_made(project: Any) -> None:
+    project.rootstock("run")
+    (project.root / "data/a.txt").unlink()
     (project.root / "data/a.txt").write_text("by hand")
-    project.rootstock("plan")
+    (project.root / "data/b.txt").unlink()
     lines = {line.split()[0]: line for line in project.rootstock("plan").out.splitlines()}
-    assert "data/a.txt was changed by hand" in lines["a"]
-    assert lines["d"].split()[1] in {"maybe", "run"}
+    assert {name: line.split()[1] for name, line in lines.items()} == {
+        "a": "restored",
+        "b": "restored",
+        "c": "cached",
+        "d": "cached",
+    }
+    assert lines["a"].endswith("data/a.txt was changed by hand: DVC's cache has it")
     assert project.text("data/a.txt") == "by hand"
+    shutil.rmtree(project.root / ".dvc/cache/files")
+    lines = {line.split()[0]: line for line in project.rootstock("plan").out.splitlines()}
+    assert [lines[name].split()[1] for name in "ab"] == ["run", "run"], lines
 
 
 def test_plan_for_other_values_leaves_the_file_as_it_was(ran: Any) -> None:
