@@ -11,7 +11,7 @@ import typer
 
 from flows.commands import enter
 from stages.core import registry
-from stages.core.errors import RootstockError, StageFailed
+from stages.core.errors import Refused, RootstockError, StageFailed
 
 if TYPE_CHECKING:
     from flows.preparation import Result
@@ -81,11 +81,13 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
 
     Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
     """
-    from flows import environment, scribe, warm
+    from flows import environment, overrides, scribe, warm
     from flows.server import prefect_server
     from flows.turns import turn
 
     environment.enter(environment.find_root())
+    if assignments:
+        overrides.changed(assignments)  # a slip is told now, not when another run has ended
     with turn(change=bool(assignments)):
         warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
         scribe.start()
@@ -147,7 +149,8 @@ def _report(result: Result, request: Any) -> None:
     console.print(summary.table(result.run))
     console.print()
     if result.run.failure:
-        console.print(f"continue with: [bold]{_command(request.to)}[/]")
+        mended = "once that is mended " if isinstance(result.run.failure, Refused) else ""
+        console.print(f"{mended}continue with: [bold]{_command(request.to)}[/]")
         raise result.run.failure
     if result.promotion:
         console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}")

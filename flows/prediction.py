@@ -12,6 +12,7 @@ from flows import prediction_log, versions
 from flows.tracking import Store
 from flows.versions import Version
 from stages.core.errors import ConfigError, DataError
+from stages.core.folders import walk
 from stages.core.images import EXTENSIONS, Unreadable, read_file
 from stages.core.io import atomic_file
 from stages.core.progress import Progress
@@ -54,7 +55,7 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
 
 
 def find_images(inputs: list[Path]) -> list[Path]:
-    """The files given, and every image below the folders given.
+    """The files given, and every image below the folders given; hidden ones are skipped.
 
     Raises:
         ConfigError: a path does not exist, or there is no image at all.
@@ -63,7 +64,7 @@ def find_images(inputs: list[Path]) -> list[Path]:
     for path in inputs:
         if not path.exists():
             raise ConfigError(f"{path} does not exist")
-        found = sorted(file for file in path.rglob("*") if file.suffix.lower() in EXTENSIONS) if path.is_dir() else [path]
+        found = [path / name for name in walk(path).files] if path.is_dir() else [path]
         if not found:
             raise ConfigError(f"{path} has no images ({', '.join(sorted(EXTENSIONS))})")
         files += found

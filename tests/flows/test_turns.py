@@ -41,6 +41,7 @@ def test_a_second_run_with_other_parameters_waits_before_it_changes_them(project
         second = started.enter_context(killed_in_the_end(project.start("run", "--to", "c", "--set", "pretrain.epochs=9")))
         assert second.stdout and second.stdout.readline().strip() == WAITING
         assert "epochs: 7\n" in project.text("params.yaml")
+        assert "pretrain.epoch " in project.rootstock("run", "--set", "pretrain.epoch=9").err  # a slip need not wait
         (project.root / ".rootstock/go").touch()
         for run in (first, second):
             out, err = run.communicate(timeout=120)
