@@ -134,7 +134,7 @@ def test_what_is_no_file_is_named_and_not_read(registered: Any, images: NDArray[
     picture(images[0].transpose(1, 2, 0)).save(tmp_path / "a.png")
     (tmp_path / "b.png").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "c.png")
-    done = registered.rootstock("predict", CHAMPION, str(tmp_path))
+    done = registered.rootstock("predict", CHAMPION, str(tmp_path), str(tmp_path / "c.png"))
     assert done.code == 2 and len(done.out.splitlines()) == 1, done
     assert [line.rpartition("/")[2] for line in done.err.splitlines()[-2:]] == [
         f"{name}.png: not a regular file" for name in "bc"
