@@ -13,6 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 MARK = "ROOTSTOCK_STARTED_BY"
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
+"""For processes that live long: with an arena per thread glibc keeps what was freed in each of them."""
 
 
 def began(pid: int) -> str:

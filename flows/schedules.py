@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from prefect.runtime import deployment, flow_run
 from prefect.states import Cancelled, Completed, Failed
 
 from flows import environment
+from flows.lives import FEW_ARENAS
 from stages.core.params import load_params
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ WAITING = "AwaitingConcurrencySlot"
 @flow(name="rootstock-scheduled", validate_parameters=False, persist_result=False)
 def pipeline() -> State[Any] | None:
     """The whole pipeline; on unchanged data every stage is cached and no version is made."""
-    environment.enter(environment.find_root())
+    _enter()
     if missed := _missed():
         return missed
     from flows.pipeline import run_pipeline
@@ -48,7 +50,7 @@ def pipeline() -> State[Any] | None:
 @flow(name="rootstock-drift", validate_parameters=False, persist_result=False)
 def drift(images: str | None = None) -> State[Any] | None:
     """The drift check of ``rootstock drift``."""
-    root = environment.enter(environment.find_root())
+    root = _enter()
     if missed := _missed():
         return missed
     from flows.monitoring import check
@@ -60,7 +62,7 @@ def drift(images: str | None = None) -> State[Any] | None:
 @flow(name="rootstock-verification", validate_parameters=False, persist_result=False)
 def verification(reference: str = "rootstock-classifier@champion") -> State[Any] | None:
     """``rootstock lineage --verify``: every artifact behind the champion hashed again; the run fails on one that differs."""
-    environment.enter(environment.find_root())
+    _enter()
     if missed := _missed():
         return missed
     from flows import lineage, versions
@@ -80,7 +82,7 @@ def verification(reference: str = "rootstock-classifier@champion") -> State[Any]
 @flow(name="rootstock-experiment-worker", validate_parameters=False, persist_result=False)
 def experiment_worker(folder: str) -> None:
     """One worker of an experiment: takes cells until there are none."""
-    environment.enter(environment.find_root())
+    _enter()
     from flows.experiment.worker import work
 
     work(Path(folder))
@@ -89,13 +91,21 @@ def experiment_worker(folder: str) -> None:
 @flow(name="rootstock-stage-worker", validate_parameters=False, persist_result=False)
 def stage_worker(folder: str) -> State[Any]:
     """One stage of a run that another process leads; how it ended is that run's to judge."""
-    environment.enter(environment.find_root())
+    _enter()
     from flows.stage_worker import UNWANTED, work
 
     code = work(Path(folder))
     if code is None:
         return Cancelled(message=UNWANTED)
     return Failed(message=f"exit code {code}") if code else Completed(message="exit code 0")
+
+
+def _enter() -> Path:
+    """Make the project the working directory. What this run starts may train, and is not to have the worker's few arenas."""
+    for name, value in FEW_ARENAS.items():
+        if os.environ.get(name) == value:
+            del os.environ[name]
+    return environment.enter(environment.find_root())
 
 
 def _missed() -> State[Any] | None:

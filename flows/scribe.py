@@ -32,7 +32,7 @@ class Office:
     """The connection to the process; one for the life of this one."""
 
     def __init__(self) -> None:
-        from flows.server import FEW_ARENAS
+        from flows.lives import FEW_ARENAS
         from flows.warm import beside
 
         ours, theirs = socket.socketpair()

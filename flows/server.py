@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.error import URLError
 
+from flows.lives import FEW_ARENAS
 from flows.processes import Supervised
 from stages.core.errors import ConfigError, StageFailed
 
@@ -24,8 +25,6 @@ PATIENCE = 120.0
 RESTARTING = 3.0
 """Seconds that a server which is there already may take to answer."""
 APPLICATION = "prefect.server.api.server:create_app"
-FEW_ARENAS = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
-"""For processes that live long: with an arena per thread glibc keeps what was freed in each of them."""
 ENVIRONMENT = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1", **FEW_ARENAS}
 
 

@@ -21,7 +21,8 @@ from urllib.error import URLError
 from filelock import FileLock
 
 from flows import abandoned, database, lives, tracking
-from flows.server import FEW_ARENAS, free_port
+from flows.lives import FEW_ARENAS
+from flows.server import free_port
 from stages.core import paths
 from stages.core.errors import StageFailed
 from stages.core.io import read_json, write_json
@@ -150,8 +151,7 @@ def _command(name: str, port: int) -> list[str]:
 def _environment(name: str, address: str) -> dict[str, str]:
     """Where each keeps its data; addresses with passwords stay in the environment."""
     settings = {**os.environ, "PREFECT_UI_ENABLED": "1", lives.MARK: _mark(name)}
-    if name != "worker":  # whose runs train
-        settings = {**FEW_ARENAS, **settings}
+    settings = {**FEW_ARENAS, **settings}
     if name == "mlflow":
         store = database.tracking_uri()
         if not store.startswith("http"):
