@@ -165,8 +165,9 @@ def _gpus() -> int:
 
 
 def _environment(root: Path) -> dict[str, str]:
-    """What a worker's process needs to find the project; no secret among it."""
-    return {"PYTHONPATH": str(root), "PREFECT_HOME": str(root / ".prefect"), "PREFECT_API_URL": os.environ["PREFECT_API_URL"]}
+    """What a worker's process needs to find the project; no secret among it. The worker adds the server's address: another day
+    the server may listen at another port."""
+    return {"PYTHONPATH": str(root), "PREFECT_HOME": str(root / ".prefect")}
 
 
 def _filled(value: Any, slots: dict[str, Any]) -> Any:

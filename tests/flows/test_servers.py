@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 from pathlib import Path
 
 import httpx
@@ -49,9 +50,12 @@ def test_down_in_mid_run_leaves_no_process_and_the_next_run_its_turn(up: Tiny, m
     late_run(up, "pipeline", 0)
     until(lambda: any("prefect.engine" in words(pid) for pid in up.processes()))
     until(lambda: [kind for kind, _ in runs(up, "rootstock-scheduled")] == [moment])
+    before = state(up, "prefect")["address"]
     up.rootstock("down")
     assert up.processes() == []
-    up.rootstock("up")
+    with socket.create_server(("127.0.0.1", int(before.rsplit(":", 1)[1]))):  # somebody else took its port meanwhile
+        up.rootstock("up")
+    assert state(up, "prefect")["address"] != before
     assert runs(up, "rootstock-scheduled") == [("CRASHED", "Crashed")]
     assert ended(up, late_run(up, "pipeline", 0)) == "Cached"
 
