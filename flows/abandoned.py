@@ -21,7 +21,9 @@ FLOW_RUN = "prefect.flow_run_id"
 VARIABLE = "PREFECT__FLOW_RUN_ID"
 """The same in the environment of the process that runs it."""
 PATIENCE = 3.0
-"""Seconds that Prefect's server may take to answer."""
+"""Seconds that Prefect's server may take to answer where a run waits for it."""
+LONG_PATIENCE = 60.0
+"""The same for a server that was just started, on a machine that may be busy."""
 
 
 def this_process() -> str:
@@ -52,33 +54,31 @@ def tell_prefect(tags: Mapping[str, str]) -> None:
         with urllib.request.urlopen(f"{server}/flow_runs/{flow_run}", timeout=PATIENCE) as answer:
             if json.load(answer)["state_type"] != "RUNNING":
                 return
-        _call_crashed(server, flow_run, "the process that ran it ended without a word")
+        _call_crashed(server, flow_run, "the process that ran it ended without a word", PATIENCE)
 
 
-def close_runs_of(worker: str, server: str) -> int:
-    """Let Prefect call those runs crashed which a worker of this machine that is gone took and no process runs; returns how many.
+def close_runs_of(worker: str, server: str) -> None:
+    """Let Prefect call those runs crashed which a worker of this machine that is gone took and no process runs.
 
     Until then each would hold its deployment's turn: with its own leases lost, a server that was started again waits for ever.
+
+    Raises:
+        OSError: the server does not answer, or refuses.
     """
-    mine = {
-        "flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}},
-        "limit": 200,
-    }
-    closed = 0
-    for run in _post(f"{server}/flow_runs/filter", mine):
+    unfinished = {"flow_runs": {"state": {"type": {"any_": ["PENDING", "RUNNING", "CANCELLING"]}}}, "limit": 200}
+    for run in _post(f"{server}/flow_runs/filter", unfinished, LONG_PATIENCE):
         if run.get("labels", {}).get("prefect.worker.name") == worker and not lives.carrying(VARIABLE, run["id"]):
-            _call_crashed(server, run["id"], "its worker was stopped, or the machine was, before it ended")
-            closed += 1
-    return closed
+            _call_crashed(server, run["id"], "its worker was stopped, or the machine was, before it ended", LONG_PATIENCE)
 
 
-def _call_crashed(server: str, flow_run: str, why: str) -> None:
-    _post(f"{server}/flow_runs/{flow_run}/set_state", {"state": {"type": "CRASHED", "name": "Crashed", "message": why}})
+def _call_crashed(server: str, flow_run: str, why: str, patience: float) -> None:
+    crashed = {"state": {"type": "CRASHED", "name": "Crashed", "message": why}}
+    _post(f"{server}/flow_runs/{flow_run}/set_state", crashed, patience)
 
 
-def _post(address: str, body: dict[str, Any]) -> Any:
+def _post(address: str, body: dict[str, Any], patience: float) -> Any:
     asked = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
-    with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
+    with urllib.request.urlopen(asked, timeout=patience) as answer:
         return json.load(answer)
 
 

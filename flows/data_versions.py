@@ -162,8 +162,8 @@ class Behind(Version):
 
     outputs: Mapping[str, str]
 
-    @property
-    def curated(self) -> bool:  # type: ignore[override]
+    @cached_property
+    def curated(self) -> bool:
         """Its manifest is the one it was trained by."""
         return True
 

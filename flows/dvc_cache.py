@@ -19,8 +19,9 @@ def cached(digest: str, cache: Path | None = None) -> Path:
     return (cache or folder()) / "files" / "md5" / digest[:2] / digest[2:]
 
 
-def complete(digest: str, cache: Path) -> bool:
+def complete(digest: str) -> bool:
     """Whether the cache has all the bytes of a hash."""
+    cache = folder()
     whole = cached(digest, cache)
     if not whole.is_file() or not digest.endswith(".dir"):
         return whole.is_file()

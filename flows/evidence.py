@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 
 APPROVED = "rootstock.approved_by"
+NO_ANSWERS = "no predictions were logged for it: rootstock run --force evaluate"
 FEW_SHARED = 30
 """Of fewer test images that two versions were both asked nothing is concluded."""
 
@@ -99,8 +100,7 @@ class Evidence:
 
     def no_answers(self, threshold: float) -> Verdict:
         """The verdict of a gate that needs predictions where none were kept."""
-        reason = "no predictions were logged for it: rootstock run --force evaluate"
-        return Verdict(False, "unknown", f"{threshold:.4g}", reason=reason)
+        return Verdict(False, "unknown", f"{threshold:.4g}", reason=NO_ANSWERS)
 
     def nothing_to_compare(self, threshold: str) -> Verdict:
         """The verdict of a gate that compares where there is no champion."""
@@ -110,8 +110,10 @@ class Evidence:
 
     def no_comparison(self, threshold: str) -> Verdict:
         """The verdict of a gate that compares where the two were not asked the same."""
-        if self.champions_answers is None:
-            reason = "the champion's answers are gone: promote another version of it, or switch this gate off"
+        if self.answers is None:
+            reason = NO_ANSWERS
+        elif self.champions_answers is None:
+            reason = "the champion's predictions are gone: rootstock promote --new-task --why TEXT leaves the comparison out"
         else:
             reason = (
                 f"the champion was asked fewer than {FEW_SHARED} of these test images: if they are another task than its own, "
@@ -127,6 +129,10 @@ class Pairs:
     ours: NDArray[np.bool_]
     theirs: NDArray[np.bool_]
     note: str
+
+    def reason(self, words: str = "") -> str:
+        """What a gate says, and of which images."""
+        return f"{words} {self.note}".strip()
 
 
 @dataclass(frozen=True)

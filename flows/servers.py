@@ -92,7 +92,7 @@ def up(worker: bool = True) -> list[Service]:
         os.environ["PREFECT_API_URL"] = f"{services[0].address}/api"
         if worker:
             if service("worker") is None:
-                abandoned.close_runs_of(WORKER, os.environ["PREFECT_API_URL"])
+                _close_runs(os.environ["PREFECT_API_URL"])
             services.append(_ensure("worker"))
     return services
 
@@ -118,6 +118,15 @@ def use() -> None:
         os.environ["MLFLOW_TRACKING_URI"] = found.address
     if "PREFECT_API_URL" not in os.environ and (found := service("prefect")):
         os.environ["PREFECT_API_URL"] = f"{found.address}/api"
+
+
+def _close_runs(server: str) -> None:
+    try:
+        abandoned.close_runs_of(WORKER, server)
+    except OSError as error:
+        raise StageFailed(
+            f"the prefect server does not say which runs were left unfinished: {error} ({FOLDER}/prefect.log); try again"
+        ) from None
 
 
 def _ensure(name: str) -> Service:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from flows import dvc_cache
 from stages.core import paths
 from stages.core.io import write_json
 
@@ -46,9 +47,7 @@ def reasons(stage: Any) -> list[str]:
 def comes_back(order: Iterable[str], reasons: Mapping[str, list[str]], lock: Mapping[str, LockEntry]) -> dict[str, bool]:
     """Stages for which nothing has to be computed: they lost an output that the cache has (True), or only an input that comes
     back in this way (False)."""
-    from flows import dvc_cache
-
-    cache, found, back = dvc_cache.folder(), dict[str, bool](), set[str]()
+    found, back = dict[str, bool](), set[str]()
     for name in order:
         if name not in lock or not reasons[name]:
             continue
@@ -58,7 +57,7 @@ def comes_back(order: Iterable[str], reasons: Mapping[str, list[str]], lock: Map
         if not set(reasons[name]) <= lost | without:
             continue
         found[name] = bool(set(reasons[name]) & (lost - without))
-        if found[name] and all(dvc_cache.complete(digest, cache) for digest in outputs.values()):
+        if found[name] and all(map(dvc_cache.complete, outputs.values())):
             back |= outputs.keys()
         elif found[name]:
             del found[name]

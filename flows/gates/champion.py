@@ -14,10 +14,9 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
 
     if evidence.champion is None:
         return evidence.nothing_to_compare(f"-{threshold:.4g}")
-    if evidence.pairs is None:
+    if (pairs := evidence.pairs) is None:
         return evidence.no_comparison(f"> -{threshold:.4g}")
-    pairs = evidence.pairs
     found = paired_bootstrap(pairs.ours, pairs.theirs, resamples=evidence.resamples, seed=evidence.seed)
     passed = found.low >= -threshold
-    reason = pairs.note if passed else f"it may be worse by {-found.low:.4f}; {threshold:.4g} is allowed {pairs.note}".rstrip()
+    reason = pairs.reason("" if passed else f"it may be worse by {-found.low:.4f}; {threshold:.4g} is allowed")
     return Verdict(passed, f"{found.value:+.4f}", f"> -{threshold:.4g}", f"{found.low:+.4f} … {found.high:+.4f}", reason)

@@ -24,9 +24,13 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
         return evidence.no_answers(threshold)
     new, old = evidence.embeddings(evidence.candidate), evidence.embeddings(evidence.champion)
     if new is None or old is None:
-        return evidence.no_comparison(f"{threshold:.4g}")
+        whose = "it" if new is None else "the champion"
+        return Verdict(
+            False, "no comparison", f"{threshold:.4g}", reason=f"no embeddings of the test images were kept for {whose}"
+        )
     shared, ours, theirs = np.intersect1d(new[0], old[0], assume_unique=True, return_indices=True)
-    if len(shared) < min(FEW_SHARED, len(new[0])) or len(shared) < 2:
+    few = len(shared) < FEW_SHARED and not np.array_equal(new[0], old[0])
+    if few or len(shared) < 2:
         return evidence.no_comparison(f"{threshold:.4g}")
     if new[1].shape != old[1].shape:
         reason = f"{new[1].shape[1]} dimensions against the champion's {old[1].shape[1]}: the index must be rebuilt"

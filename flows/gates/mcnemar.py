@@ -14,11 +14,11 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
 
     if evidence.champion is None:
         return evidence.nothing_to_compare(f"p ≥ {threshold:.4g}")
-    if evidence.pairs is None:
+    if (pairs := evidence.pairs) is None:
         return evidence.no_comparison(f"p ≥ {threshold:.4g}")
-    ours, theirs = evidence.pairs.ours, evidence.pairs.theirs
+    ours, theirs = pairs.ours, pairs.theirs
     gained, lost = int((ours & ~theirs).sum()), int((~ours & theirs).sum())
     probability = mcnemar(ours, theirs)
     passed = gained >= lost or probability >= threshold
-    reason = evidence.pairs.note if passed else f"{lost} images lost, {gained} gained: that is no chance"
+    reason = pairs.reason("" if passed else f"{lost} images lost, {gained} gained: that is no chance")
     return Verdict(passed, f"p {probability:.4f}", f"p ≥ {threshold:.4g}", f"+{gained} −{lost}", reason)

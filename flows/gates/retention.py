@@ -14,13 +14,12 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
 
     if evidence.champion is None:
         return evidence.nothing_to_compare(f"{threshold:.4g}")
-    if evidence.pairs is None:
+    if (pairs := evidence.pairs) is None:
         return evidence.no_comparison(f"{threshold:.4g}")
-    ours, theirs = evidence.pairs.ours, evidence.pairs.theirs
+    ours, theirs = pairs.ours, pairs.theirs
     found = wilson_interval(int((ours & theirs).sum()), int(theirs.sum()))
-    reason = (
-        evidence.pairs.note if found.value >= threshold else f"{int((~ours & theirs).sum())} images the champion knows are lost"
-    )
+    lost = int((~ours & theirs).sum())
+    reason = pairs.reason("" if found.value >= threshold else f"{lost} images the champion knows are lost")
     return Verdict(
         found.value >= threshold, f"{found.value:.4f}", f"{threshold:.4g}", f"{found.low:.4f} … {found.high:.4f}", reason
     )

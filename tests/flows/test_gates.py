@@ -106,6 +106,13 @@ def test_too_few_shared_test_images_are_no_comparison(store: Store) -> None:
         assert "rootstock promote --new-task --why TEXT" in found.reason
 
 
+def test_a_candidate_without_predictions_is_told_so_and_not_that_the_champion_was_asked_others(store: Store) -> None:
+    get(store, 2).tag({EVALUATION: store.start("evaluate", None, {})})
+    for gate in ("champion", "mcnemar", "retention"):
+        found = judged(store, gate, 0.01, 2, 1)
+        assert (found.passed, found.reason) == (False, "no predictions were logged for it: rootstock run --force evaluate")
+
+
 def test_a_hole_in_the_chain_is_refused(store: Store) -> None:
     run = store.start("finetune", None, {})
     store.end(run, "FINISHED")

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from flows import servers
+from stages.core.errors import StageFailed
 from tests.flows.staying import ended, forget_runs, late_run, runs, state, until
 from tests.flows.test_worktrees import inside
 from tests.flows.tiny import Tiny, tiny
@@ -65,6 +66,11 @@ def words(pid: int) -> str:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:
         return ""
+
+
+def test_a_server_that_does_not_answer_is_one_line() -> None:
+    with pytest.raises(StageFailed, match=r"does not say which runs were left unfinished: .*Connection refused"):
+        servers._close_runs("http://127.0.0.1:9/api")
 
 
 def test_a_number_that_another_process_took_over_is_not_ours(tmp_path: Path) -> None:
