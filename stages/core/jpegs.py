@@ -19,7 +19,8 @@ from PIL import Image
 
 from stages.core.errors import DataError
 from stages.core.io import atomic_directory, write_json
-from stages.core.pixels import INDEX, PixelStore, link_shards, map_shard
+from stages.core.pixels import INDEX, PixelStore, ends_of, index_of, link_shard, map_shard
+from stages.core.shards import Rows, even_ends, whole_shard
 from stages.core.turbo import plain_jpeg
 
 OFFSETS = "offsets.npy"
@@ -39,12 +40,12 @@ class JpegStore(PixelStore):
     def __init__(
         self,
         shards: list[npt.NDArray[np.uint8]],
-        shard_rows: int,
+        ends: Rows,
         shape: tuple[int, int, int, int],
         offsets: npt.NDArray[np.int64],
         directory: Path,
     ) -> None:
-        super().__init__(shards, shard_rows, shape, directory)
+        super().__init__(shards, ends, shape, directory)
         self.offsets = offsets
         self.workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -55,19 +56,17 @@ class JpegStore(PixelStore):
         Raises:
             DataError: the offsets or a shard are missing or have the wrong length.
         """
-        rows, channels, size, shard_rows = index["rows"], index["channels"], index["size"], index["shard_rows"]
+        rows, channels, size, ends = index["rows"], index["channels"], index["size"], ends_of(index)
         try:
-            ends = np.load(directory / OFFSETS, allow_pickle=False)
+            stops = np.load(directory / OFFSETS, allow_pickle=False)
         except (OSError, ValueError):
-            ends = np.empty(0, np.int64)
-        if len(ends) != rows:
+            stops = np.empty(0, np.int64)
+        if len(stops) != rows:
             raise DataError(f"{directory / OFFSETS} does not say where {rows:,} images lie: run ingest again")
-        offsets = np.concatenate([[0], ends]).astype(np.int64)
-        shards = []
-        for number, first in enumerate(range(0, rows, shard_rows)):
-            last = min(first + shard_rows, rows)
-            shards.append(map_shard(directory / shard_name(number), (int(offsets[last] - offsets[first]),)))
-        return cls(shards, shard_rows, (rows, channels, size, size), offsets, directory)
+        offsets = np.concatenate([[0], stops]).astype(np.int64)
+        lengths = np.diff(offsets[ends], prepend=0).tolist()
+        shards = [map_shard(directory / shard_name(number), (length,)) for number, length in enumerate(lengths)]
+        return cls(shards, ends, (rows, channels, size, size), offsets, directory)
 
     def array(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """The images of ``rows`` (any order, repeats allowed) as a new array ``(n, C, H, W)``."""
@@ -89,12 +88,15 @@ class JpegStore(PixelStore):
 
     def encoded(self, row: int) -> bytes:
         """The JPEG file of one image."""
-        number = row // self.shard_rows
-        begin = self.offsets[number * self.shard_rows]
+        number = self._shard_of(row)
+        begin = self.offsets[self.begin(number)]
         return self.shards[number][self.offsets[row] - begin : self.offsets[row + 1] - begin].tobytes()
 
+    def _shard_of(self, row: int) -> int:
+        return int(np.searchsorted(self.ends, row, side="right"))
+
     def _image(self, row: int) -> npt.NDArray[np.uint8]:
-        number, content = row // self.shard_rows, self.encoded(row)
+        number, content = self._shard_of(row), self.encoded(row)
         pixels = plain_jpeg(content, self.shape[2] * self.shape[3])
         try:
             if pixels is None:
@@ -115,8 +117,10 @@ class JpegWriter:
     def __init__(self, directory: Path | str, channels: int, size: int, shard_bytes: int = SHARD_BYTES) -> None:
         self.channels, self.size = channels, size
         self.shard_rows = max(1, shard_bytes // (channels * size * size))
-        self.ends: list[int] = []
-        self._at = 0
+        self.stops: list[int] = []
+        """The byte after the last of each image."""
+        self._ends: Rows | None = None
+        self._at = self._end = self._shards = 0
         self._whole = atomic_directory(Path(directory))
         self._file: Any = None
 
@@ -128,9 +132,10 @@ class JpegWriter:
         if self._file is not None:
             self._file.close()
         if kind is None:
-            np.save(self._temporary / OFFSETS, np.asarray(self.ends, np.int64), allow_pickle=False)
-            fields = {"rows": len(self.ends), "channels": self.channels, "size": self.size, "shard_rows": self.shard_rows}
-            write_json(self._temporary / INDEX, {"format": 1, "kind": "jpeg", "quality": QUALITY, **fields})
+            np.save(self._temporary / OFFSETS, np.asarray(self.stops, np.int64), allow_pickle=False)
+            ends = even_ends(len(self.stops), self.shard_rows) if self._ends is None else self._ends
+            fields = {"rows": len(self.stops), "channels": self.channels, "size": self.size, **index_of(ends)}
+            write_json(self._temporary / INDEX, {"kind": "jpeg", "quality": QUALITY, **fields})
         self._whole.__exit__(kind, error, trace)
 
     def append(self, images: npt.NDArray[np.uint8]) -> None:
@@ -140,25 +145,38 @@ class JpegWriter:
             raise DataError(f"the store takes uint8 images {wanted}, not {images.dtype} {images.shape[1:]}")
         self.append_encoded(map(encode, images))
 
+    def reserve(self, ends: Rows) -> None:
+        """Let shards end at these rows."""
+        self._ends = ends
+
     def append_encoded(self, contents: Iterable[bytes]) -> None:
         """The same of images that :func:`encode` was given already."""
         for content in contents:
-            if len(self.ends) % self.shard_rows == 0:
+            if len(self.stops) == self._end:
                 self._next_shard()
             self._file.write(content)
             self._at += len(content)
-            self.ends.append(self._at)
+            self.stops.append(self._at)
 
-    def adopt(self, store: PixelStore) -> None:
-        """Take over the shards of another store of this kind and shape, by hard links."""
-        assert isinstance(store, JpegStore)
-        self.ends = store.offsets[1:].tolist()
-        link_shards(store.directory, self._temporary)
+    def append_known(self, end: int, known: Rows, store: JpegStore) -> None:
+        """The images up to row ``end``, which are those of rows ``known[…]`` of another store; whole shards of it are linked."""
+        while (row := len(self.stops)) < end:
+            last = int(self._ends[self._shards]) if self._ends is not None and row == self._end else end + 1
+            same = whole_shard(known[row:last], store.ends) if last <= end else None
+            if same is None:
+                self.append_encoded([store.encoded(int(known[row]))])
+                continue
+            link_shard(store.directory / shard_name(same), self._temporary / shard_name(self._shards))
+            stops = self._at + store.offsets[1 + store.begin(same) : 1 + int(store.ends[same])] - store.offsets[store.begin(same)]
+            self.stops += stops.tolist()
+            self._at, self._end, self._shards = self.stops[-1], last, self._shards + 1
 
     def _next_shard(self) -> None:
         if self._file is not None:
             self._file.close()
-        self._file = (self._temporary / shard_name(len(self.ends) // self.shard_rows)).open("wb")
+        self._file = (self._temporary / shard_name(self._shards)).open("wb")
+        self._end = len(self.stops) + self.shard_rows if self._ends is None else int(self._ends[self._shards])
+        self._shards += 1
 
 
 def encode(image: npt.NDArray[np.uint8]) -> bytes:

@@ -19,6 +19,7 @@ from stages.core.params import Params
 from stages.core.pixels import PixelWriter, Place
 from stages.core.progress import Progress
 from stages.core.registry import load
+from stages.core.shards import named_ends
 from stages.core.sources import Source
 from stages.ingest.decode import Task, crashed, join
 from stages.ingest.deliver import Delivered, Delivery, deliver, put
@@ -30,7 +31,6 @@ from stages.ingest.split import assign_splits
 from stages.ingest.workers import WORTH_A_WORKER, ordered_map, processors
 
 CHUNK_BYTES = 1 << 20
-BLOCK = 1024
 
 Rows = npt.NDArray[np.int64]
 Listed = list[tuple[Source, Entries]]
@@ -76,21 +76,18 @@ def decode_images(
     workers = min(processors(), len(fresh) // WORTH_A_WORKER)
     facts = Facts(len(contents))
     same = decoded is not None and not len(fresh) and np.array_equal(known, np.arange(len(decoded.store)))
+    ends = named_ends((uri for _, entries in listed for uri in entries.uris), len(known), store.channels * store.size**2)
     with _writer(store, directory) as writer, Progress("ingest", len(known), "images") as bar:
         if decoded:
             facts.copy(np.flatnonzero(known >= 0), decoded.facts, known[known >= 0])
             bar.advance(len(known) - len(fresh))
-        if decoded and same:
-            writer.adopt(decoded.store)
-        else:
-            place = _begin(writer, known, decoded)
-            done = ordered_map(deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue)
-            for part in done:
-                _append(writer, part, known, decoded)
-                facts.set(part.rows, part.facts)
-                contents[part.rows] = part.facts.contents * remembered[part.rows, None]
-                bar.advance(len(part.rows))
-            _append_known(writer, len(known), known, decoded)
+        place = _begin(writer, ends, known, decoded)
+        for part in ordered_map(deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue):
+            _append(writer, part, known, decoded)
+            facts.set(part.rows, part.facts)
+            contents[part.rows] = part.facts.contents * remembered[part.rows, None]
+            bar.advance(len(part.rows))
+        _append_known(writer, len(known), known, decoded)
     frame = facts.frame()
     if contents.any() and not same:
         keep(kept, directory, frame, contents)
@@ -144,17 +141,12 @@ def _writer(store: Store, directory: Path) -> PixelWriter | JpegWriter:
     return (PixelWriter if store.kind == "pixels" else JpegWriter)(directory, store.channels, store.size)
 
 
-def _begin(writer: PixelWriter | JpegWriter, known: Rows, decoded: Decoded | None) -> Place | None:
+def _begin(writer: PixelWriter | JpegWriter, ends: Rows, known: Rows, decoded: Decoded | None) -> Place | None:
     """Where decoded images go; those known already are put there. JPEG files have no place before they are made."""
     if isinstance(writer, JpegWriter):
+        writer.reserve(ends)
         return None
-    writer.reserve(len(known))
-    rows = np.flatnonzero(known >= 0)
-    for first in range(0, len(rows), BLOCK):
-        assert decoded is not None
-        some = rows[first : first + BLOCK]
-        writer.place.put(some, decoded.store.array(known[some]))
-        decoded.store.release()
+    writer.reserve(ends, known, decoded.store if decoded else None)
     return writer.place
 
 
@@ -168,7 +160,7 @@ def _append(writer: PixelWriter | JpegWriter, part: Delivered, known: Rows, deco
 
 def _append_known(writer: PixelWriter | JpegWriter, end: int, known: Rows, decoded: Decoded | None) -> None:
     if isinstance(writer, JpegWriter) and decoded is not None and isinstance(decoded.store, JpegStore):
-        writer.append_encoded(decoded.store.encoded(int(row)) for row in known[len(writer.ends) : end])
+        writer.append_known(end, known, decoded.store)
 
 
 def _deliveries(listed: Listed, fresh: Rows, store: Store, max_pixels: int, place: Place | None) -> Iterator[Delivery]:

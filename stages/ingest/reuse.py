@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,11 @@ from stages.core.jpegs import OFFSETS
 from stages.core.pixels import INDEX, SHARDS, PixelStore, link_shards
 from stages.ingest.facts import NUMBERS, TEXT, Facts
 
-VERSION = 3
+VERSION = 4
 FACTS = "facts.parquet"
 CONTENTS = "contents.npy"
 WRITTEN = "written.json"
+Keys = npt.NDArray[np.uint64]
 Contents = npt.NDArray[np.uint8]  # (N, 32): sha256 of the bytes of each file, zeros where unknown
 
 
@@ -39,13 +41,32 @@ class Decoded:
     contents: Contents
 
     def find(self, contents: Contents) -> npt.NDArray[np.int64]:
-        """The row that holds each content, -1 where there is none."""
+        """The row that holds each content, -1 where there is none. Of equal ones the first stands for the first, and so on."""
         if contents.shape == self.contents.shape and (contents == self.contents).all():
             return np.where(contents.any(axis=1), np.arange(len(contents)), -1)
-        have, want = (np.ascontiguousarray(some).view("V32").ravel() for some in (self.contents, contents))
-        place = {content: row for row, content in enumerate(have.tolist())}
-        place.pop(bytes(32), None)
-        return np.array([place.get(content, -1) for content in want.tolist()], np.int64)
+        found = self._match(contents, lambda some: _starts(some) + _repeats(_starts(some)))
+        return np.where(found < 0, self._match(contents, _starts), found)
+
+    def _match(self, contents: Contents, keys: Callable[[Contents], Keys]) -> npt.NDArray[np.int64]:
+        have, want = keys(self.contents), keys(contents)
+        order = np.argsort(have, kind="stable")
+        place = order[np.minimum(np.searchsorted(have[order], want), len(order) - 1)]
+        same = (self.contents[place] == contents).all(axis=1) & contents.any(axis=1)
+        return np.where(same, place, -1).astype(np.int64)
+
+
+def _starts(contents: Contents) -> Keys:
+    """The first eight bytes of each hash as a number."""
+    return np.ascontiguousarray(contents[:, :8]).view(np.uint64).ravel()
+
+
+def _repeats(keys: Keys) -> Keys:
+    """How many equal keys stand before each, as numbers far apart."""
+    order = np.argsort(keys, kind="stable")
+    first = np.searchsorted(keys[order], keys[order])
+    before = np.empty(len(keys), np.uint64)
+    before[order] = np.arange(len(keys)) - first
+    return before * np.uint64(0x9E3779B97F4A7C15)
 
 
 def cache_directory(root: Path, *settings: object) -> Path:

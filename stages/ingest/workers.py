@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection, forkserver, get_all_start_methods, get_context, parent_process
@@ -41,13 +42,13 @@ def worth_workers(found: list[Source], cache: Path = paths.CACHE) -> bool:
 def ordered_map(
     function: Callable[[T], R], tasks: Iterable[T], workers: int, rescue: Callable[[T, Callable[[T], R]], R]
 ) -> Iterator[R]:
-    """Yield ``function(task)`` for every task, in order, from ``workers`` processes (1: this one).
+    """Yield ``function(task)`` for every task, in order, from ``workers`` processes (1: threads of this one).
 
     When a worker dies, each task in flight goes to ``rescue(task, attempt)``, where ``attempt`` runs a task in a process of its
     own and raises ``BrokenProcessPool`` if that process dies.
     """
     if workers <= 1:
-        yield from map(function, tasks)
+        yield from _in_threads(function, tasks)
         return
     pool = Pool(workers)
     waiting: deque[tuple[T, Future[R]]] = deque()
@@ -63,6 +64,22 @@ def ordered_map(
             yield result
     finally:
         pool.end()
+
+
+def _in_threads(function: Callable[[T], R], tasks: Iterable[T]) -> Iterator[R]:
+    """For a few images: to start a process takes half a second, and decoding, scaling and hashing large ones let others go on."""
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threads = processors()
+    with warnings.catch_warnings(), threadpool_limits(1), ThreadPoolExecutor(threads) as pool:
+        warnings.simplefilter("ignore")  # as each task does; but they share the filters, and the last to end would leave them so
+        waiting: deque[Future[R]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(function, task))
+            if len(waiting) > 2 * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _next(

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from stages.core.errors import DataError
-from stages.core.pixels import PixelStore, PixelWriter
+from stages.core.pixels import INDEX, PixelStore, PixelWriter
 from stages.core.random import numpy_generator
 
 
@@ -25,6 +25,15 @@ def test_any_rows_in_any_order_come_back_from_any_sharding(tmp_path, rows_per_sh
     assert (store.gather(rows).numpy() == images[rows]).all()
     assert torch.equal(store.gather(torch.from_numpy(rows)), store.gather(rows))
     assert store.gather(np.array([], np.int64)).shape == (0, 3, 8, 8)
+
+
+def test_a_store_whose_index_is_of_the_first_format_can_be_read(tmp_path):
+    images = numpy_generator(0, "pixels").integers(0, 256, (23, 1, 8, 8), dtype=np.uint8)
+    write(tmp_path / "p", images, 10 * 64)
+    (tmp_path / "p" / INDEX).write_text('{"format": 1, "rows": 23, "channels": 1, "size": 8, "shard_rows": 10}')
+    store = PixelStore.open(tmp_path / "p")
+    assert store.ends.tolist() == [10, 20, 23]
+    assert (store.array(np.arange(23)) == images).all()
 
 
 def test_a_missing_or_short_shard_is_named(tmp_path):

@@ -9,19 +9,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from image_folders import DIGITS, class_folders, damaged_files, digit, encoded, params_with, run_stage, save
 
-from stages.core import folders, paths
+from stages.core import folders, paths, pixels, shards
 from stages.core.pixels import SHARDS
 from stages.core.sources import sources
 from stages.ingest import collect, deliver
 from stages.ingest.resolve import Store
+from stages.ingest.reuse import Decoded
 
 
 @pytest.fixture
 def counted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(collect, "BLOCK", 7)
+    monkeypatch.setattr(pixels, "PIECE", 700)
+    monkeypatch.setattr(shards, "LEAST_BYTES", 4 * 32 * 32)
     monkeypatch.setattr(collect, "CHUNK_BYTES", 5 * 32 * 32)
     decoded: list[str] = []
     real = deliver.decode_chunk
@@ -57,6 +61,46 @@ def test_only_what_is_new_or_changed_is_decoded_and_nothing_else_differs(counted
     shutil.rmtree(paths.STATE)
     shutil.rmtree(paths.POOL)
     assert ingest(source) == grown
+
+
+@pytest.mark.parametrize("kind", ["pixels", "jpeg"])
+def test_shards_in_which_nothing_is_new_are_taken_over_and_not_written_again(counted, tmp_path, kind):
+    source = class_folders(tmp_path / "in", per_class=60)
+    ingest(source, store=kind)
+    before = {file.stat().st_ino for file in paths.POOL_PIXELS.iterdir() if file.suffix in SHARDS}
+    for number in np.flatnonzero(DIGITS.target == 1)[70:73]:
+        save(digit(number), source / "1" / f"{number:04}.png")
+    counted.clear()
+    grown = ingest(source, store=kind)
+    assert len(counted) == 3
+    after = [file.stat().st_ino for file in paths.POOL_PIXELS.iterdir() if file.suffix in SHARDS]
+    assert len(after) > 20
+    assert 1 <= sum(number not in before for number in after) <= 3
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+    assert ingest(source, store=kind) == grown
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=12), st.lists(st.integers(0, 8), max_size=12))
+def test_contents_are_found_as_a_plain_search_finds_them(before, now):
+    """Of equal ones the first stands for the first: so a shard with copies in it is still recognised as a whole."""
+
+    def contents(numbers: list[int]) -> np.ndarray:
+        """0 is unknown; 5 and 6 begin with the same bytes."""
+        hashes = {number: bytes([5 if number == 6 else number] * 16 + [number] * 16) for number in range(9)}
+        return np.frombuffer(b"".join(hashes[number] for number in numbers), np.uint8).reshape(-1, 32)
+
+    found = Decoded(None, None, contents(before)).find(contents(now)).tolist()
+    for place, number in enumerate(now):
+        having = [row for row, other in enumerate(before) if other == number and number]
+        if number in (5, 6) and {5, 6} <= {*before, *now}:
+            assert found[place] in [*having, -1]  # a miss costs decoding it once more, a wrong row would be a wrong image
+        elif having:
+            nth = now[:place].count(number)
+            assert found[place] in (having[nth : nth + 1] or having)
+        else:
+            assert found[place] == -1
 
 
 def test_other_settings_or_a_broken_cache_decode_everything(counted, tmp_path):
