@@ -26,6 +26,7 @@ import yaml
 from PIL import Image
 
 from stages.core import paths
+from stages.core.pixels import SHARDS
 
 ADDED = 1000
 SUBREAPER = 36
@@ -109,6 +110,12 @@ def look_up(root: Path) -> float:
     return time.monotonic() - began
 
 
+def shards(project: Path) -> dict[int, int]:
+    """Inode of each shard of the store → its bytes."""
+    found = [file.stat() for file in (project / paths.POOL_PIXELS).iterdir() if file.suffix in SHARDS]
+    return {one.st_ino: one.st_size for one in found}
+
+
 def start() -> float:
     """Seconds to start Python with numpy and pyarrow's Parquet, without which there is no manifest."""
     began = time.monotonic()
@@ -152,7 +159,9 @@ def main() -> None:
                 image.transpose(Image.Transpose.ROTATE_90).save(
                     images / "train" / Path(files[place]).parent.name / f"new{number}.jpg"
                 )
+        before = shards(project)
         grown = stage(project)
+        after = shards(project)
         again = stage(project)
         names = min(look_up(images) for _ in range(3))
         started = min(start() for _ in range(3))
@@ -164,6 +173,8 @@ def main() -> None:
     print(f"the {ADDED} themselves: {wall:.2f} s, {used:.2f} processor seconds; {wall / first[0]:.1%} and {used / first[1]:.1%}")
     print(f"names, sizes and times of {len(files) + ADDED:,} files alone: {names:.2f} s, {names / first[0]:.1%} of the first")
     print(f"starting Python with numpy and pyarrow alone: {started:.2f} s, {started / first[0]:.1%} of the first")
+    new = [size for inode, size in after.items() if inode not in before]
+    print(f"written anew: {len(new)} of {len(after)} shards, {sum(new) / 1e6:.0f} of {sum(after.values()) / 1e6:.0f} MB")
     rate = f"{len(files) / first[0]:,.0f} images/s, {loop / first[0]:.2f} times the loop"
     print(f"first ingest: {rate}; processor time {first[1] / work:.2f} of the loop's")
 

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 LEAST_BYTES = 1 << 20
-"""Of an average shard: below that there is nothing to save."""
-MOST_SHARDS = 64
-"""On average: many files are what makes DVC slow."""
+MOST_BYTES = 256 << 20
+"""Of an average shard."""
+SHARDS = 64
+"""How many there are between the two: many files are what makes DVC slow, few have little in common with the next version's."""
 
 Rows = npt.NDArray[np.int64]
 
@@ -66,5 +67,5 @@ def _scattered(names: Iterable[str], rows: int) -> npt.NDArray[np.uint32]:
 
 
 def _average(rows: int, row_bytes: int) -> int:
-    wanted = max(LEAST_BYTES, rows * row_bytes // MOST_SHARDS) // row_bytes
+    wanted = min(max(LEAST_BYTES, rows * row_bytes // SHARDS), MOST_BYTES) // row_bytes
     return 1 << max(wanted - 1, 0).bit_length()

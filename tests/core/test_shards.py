@@ -28,13 +28,13 @@ def test_every_row_is_in_one_shard_and_no_shard_is_much_larger_than_the_average(
     ends = named_ends((f"{start}{number}" for number in range(rows)), rows, row_bytes)
     assert ends.tolist() == sorted(set(ends.tolist()))
     assert (ends[-1] if rows else len(ends)) == rows
-    largest = max(2 * rows * row_bytes // shards.MOST_SHARDS, shards.LEAST_BYTES, row_bytes)
+    largest = max(2 * rows * row_bytes // shards.SHARDS, shards.LEAST_BYTES, row_bytes)
     assert (np.diff(ends, prepend=0) * row_bytes <= 4 * 2 * largest).all()
 
 
 def test_a_folder_of_ordinary_names_gives_neither_one_shard_nor_a_heap():
     for some in (names(*range(6000)), [f"IMG_{number}.JPG" for number in range(60_000)]):
-        assert 15 <= len(pieces(some)) <= 2 * shards.MOST_SHARDS
+        assert 15 <= len(pieces(some)) <= 2 * shards.SHARDS
 
 
 def test_images_added_to_every_class_leave_most_shards_as_they_were():
