@@ -8,14 +8,12 @@ import platform
 import urllib.request
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flows import lives
+from flows.lives import PROCESS
+from flows.tracking import Store
 
-if TYPE_CHECKING:
-    from flows.tracking import Store
-
-PROCESS = "rootstock.process"
 FLOW_RUN = "prefect.flow_run_id"
 """The tag of an MLflow run that names the flow run it records."""
 VARIABLE = "PREFECT__FLOW_RUN_ID"
@@ -24,11 +22,6 @@ PATIENCE = 3.0
 """Seconds that Prefect's server may take to answer where a run waits for it."""
 LONG_PATIENCE = 60.0
 """The same for a server that was just started, on a machine that may be busy."""
-
-
-def this_process() -> str:
-    """Machine, process id and when the process began: a number that is given to another process later is not mistaken for it."""
-    return f"{platform.node()} {os.getpid()} {lives.began(os.getpid())}"
 
 
 def close(store: Store) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from flows import versions
-from flows.evidence import Answers, answers
+from flows.answers import Answers, answers
 from flows.tracking import Store
 from flows.versions import ENCODER, Version
 from stages.core import paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from flows.server import need_server
 from stages.core.errors import ConfigError
 from stages.core.io import read_json
 from stages.core.params import load_params
@@ -115,16 +115,6 @@ def deploy(wanted: Deployment, root: Path) -> str:
         except PrefectHTTPStatusError as error:
             raise ConfigError(f"the Prefect server refuses the deployment: {' '.join(str(error).split())}") from None
     return f"{entry.name}/{name}"
-
-
-def need_server() -> None:
-    """Refuse where no Prefect server answers that outlives this command."""
-    from flows.server import Server
-
-    address = os.environ.get("PREFECT_API_URL")
-    if not address:
-        raise ConfigError("a schedule needs a Prefect server that stays: start one with rootstock up, or set PREFECT_API_URL")
-    Server(address.rstrip("/"), None).wait()
 
 
 def _schedule(wanted: Deployment) -> list[Any]:

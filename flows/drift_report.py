@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.core import paths
+from stages.core.drift import Drift
 from stages.core.io import write_json, write_text
-
-if TYPE_CHECKING:
-    from flows.monitoring import Check
 
 FOLDER = paths.REPORTS / "drift"
 MOST_FEATURES = 20
@@ -50,6 +49,36 @@ PAGE = """<!doctype html>
 {% endfor %}</table>
 </html>
 """
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a check found, and what it says."""
+
+    drift: Drift
+    unknown: float
+    unreadable: int
+    champion: str
+    alarm: bool
+    reasons: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        """For people and for the state of the Prefect run."""
+        word = f"ALARM ({', '.join(self.reasons)})" if self.alarm else "quiet"
+        return f"{word}: {self.drift.sentence}; {100 * self.unknown:.1f} % unlike anything in training; {self.champion}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "alarm": self.alarm,
+            "reasons": list(self.reasons),
+            "champion": self.champion,
+            "drift": self.drift.as_dict(),
+            "unknown": self.unknown,
+            "unreadable": self.unreadable,
+            "sentence": self.sentence,
+        }
 
 
 def report(found: Check, root: Path, strange: NDArray[np.uint8] | None = None) -> Path:

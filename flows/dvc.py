@@ -1,4 +1,4 @@
-"""The one adapter to DVC: what is stale and why, how a stage is run."""
+"""The one adapter to DVC: what is stale and why. How a stage is run: :mod:`flows.launch`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import yaml
 
 from flows import staleness
 from flows.lockfile import LOADER, ONE_AT_A_TIME
-from flows.processes import Supervised
 from stages.core.errors import ConfigError
 from stages.core.io import write_text
 from stages.core.registry import nearest
@@ -169,15 +168,6 @@ def read_reasons(name: str) -> list[str]:
             if stage.addressing == name:
                 return staleness.reasons(stage)
     raise ConfigError(f"there is no stage {name!r} in dvc.yaml")
-
-
-def run_stage(name: str, events: Path, force: bool = False, pool: str | None = None) -> Supervised:
-    """Start one stage in a process group of its own, here or by a worker of ``pool``; parallel ones wait for DVC's lock."""
-    from flows import elsewhere, warm
-
-    settings = {"ROOTSTOCK_EVENTS": str(events.resolve()), "PYTHONUNBUFFERED": "1", "SHELL": "/bin/sh"}
-    arguments = ["--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
-    return elsewhere.run(pool, arguments, settings) if pool else warm.run(arguments, settings)
 
 
 def _node(stage: Any, graph: Any) -> Node:

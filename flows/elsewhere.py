@@ -20,6 +20,7 @@ from httpx import TransportError
 
 from flows.errand import Errand
 from flows.processes import Supervised
+from flows.server import need_server
 from stages.core.errors import ConfigError, StageFailed
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ def check(pool: str) -> None:
     """
     from prefect.client.orchestration import get_client
     from prefect.exceptions import ObjectNotFound
-
-    from flows.deploy import need_server
 
     need_server()
     with get_client(sync_client=True) as client:

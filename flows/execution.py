@@ -16,6 +16,7 @@ from flows import dvc, lockfile, staleness, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.following import Execution, See
+from flows.launch import run_stage
 from flows.ledger import Closed, Ledger
 from flows.scribe import Scribe
 from flows.tracking import flatten
@@ -139,7 +140,7 @@ class PipelineRun:
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
         execution = Execution(self.ledger, node.name, self.key, see)
-        with dvc.run_stage(node.name, execution.stream.path, node.name in self.force, self.pool) as process:
+        with run_stage(node.name, execution.stream.path, node.name in self.force, self.pool) as process:
             for line in process.lines():
                 if self.cancelled.is_set():
                     process.stop()

@@ -29,7 +29,7 @@ def import_closure(modules: list[Path], root: Path) -> set[Path]:
     """These modules and every module of the project they reach by import, with the packages those lie in."""
     waiting, seen = list(modules), set(modules)
     while waiting:
-        new = _imports(waiting.pop(), root) - seen
+        new = direct_imports(waiting.pop(), root) - seen
         seen |= new
         waiting += new
     return seen
@@ -53,7 +53,7 @@ def _is_empty(path: Path) -> bool:
     return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
 
 
-def _imports(module: Path, root: Path) -> set[Path]:
+def direct_imports(module: Path, root: Path) -> set[Path]:
     """Files of the project that one module imports, at whatever depth of its code, with the packages above them."""
     wanted: set[str] = set()
     for node in ast.walk(ast.parse(module.read_text())):

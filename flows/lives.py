@@ -7,12 +7,15 @@ it lives: Prefect's worker starts every run in a session of its own and leaves a
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 MARK = "ROOTSTOCK_STARTED_BY"
+PROCESS = "rootstock.process"
+"""The tag of an MLflow run that names the process which writes it."""
 FEW_ARENAS = {"MALLOC_ARENA_MAX": "2", "MALLOC_TRIM_THRESHOLD_": "131072"}
 """For processes that live long: with an arena per thread glibc keeps what was freed in each of them."""
 
@@ -24,6 +27,11 @@ def began(pid: int) -> str:
     except OSError:
         return ""
     return "" if state == "Z" else fields[18]
+
+
+def this_process() -> str:
+    """Machine, process id and when the process began: a number that is given to another process later is not mistaken for it."""
+    return f"{platform.node()} {os.getpid()} {began(os.getpid())}"
 
 
 def carrying(name: str, value: str) -> list[int]:

@@ -7,17 +7,15 @@ the pipeline runs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows import announcements
 from flows.champion_eyes import Array, encode, files, pixels_of_files, training_features
-from flows.drift_report import report
-from stages.core.drift import Drift, detect_drift
+from flows.drift_report import Check, report
+from stages.core.drift import detect_drift
 from stages.core.features import normalise
 from stages.core.params import Monitor, load_params
 from stages.core.random import numpy_generator
@@ -25,36 +23,6 @@ from stages.core.random import numpy_generator
 EVENT = "rootstock.drift"
 UNLIKE = 0.99
 """An image is unknown when its distance to the nearest training image is beyond this share of the training images' own."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """What a check found, and what it says."""
-
-    drift: Drift
-    unknown: float
-    unreadable: int
-    champion: str
-    alarm: bool
-    reasons: tuple[str, ...]
-
-    @property
-    def sentence(self) -> str:
-        """For people and for the state of the Prefect run."""
-        word = f"ALARM ({', '.join(self.reasons)})" if self.alarm else "quiet"
-        return f"{word}: {self.drift.sentence}; {100 * self.unknown:.1f} % unlike anything in training; {self.champion}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return {
-            "alarm": self.alarm,
-            "reasons": list(self.reasons),
-            "champion": self.champion,
-            "drift": self.drift.as_dict(),
-            "unknown": self.unknown,
-            "unreadable": self.unreadable,
-            "sentence": self.sentence,
-        }
 
 
 def check(root: Path, images: Path | None) -> Check:

@@ -30,7 +30,7 @@ def notify(private: bool) -> str:
     from prefect.events.schemas.automations import EventTrigger, Posture
     from pydantic import SecretStr
 
-    from flows.deploy import need_server
+    from flows.server import need_server
 
     need_server()
     address = os.environ.get(VARIABLE)

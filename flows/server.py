@@ -56,6 +56,14 @@ class Server:
             time.sleep(0.05)
 
 
+def need_server() -> None:
+    """Refuse where no Prefect server answers that outlives this command."""
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        raise ConfigError("a schedule needs a Prefect server that stays: start one with rootstock up, or set PREFECT_API_URL")
+    Server(address.rstrip("/"), None).wait()
+
+
 @contextmanager
 def prefect_server() -> Iterator[Server]:
     """Yield the server to use; a temporary one is set as ``PREFECT_API_URL`` inside the block and gone after it."""

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from flows.abandoned import PROCESS, this_process
 from flows.database import EXPERIMENT, check_reachable, create, forget_remembered, settle, tracking_uri, write_ahead
 from flows.facts import ClientFacts, Facts, FileFacts
+from flows.lives import PROCESS, this_process
 from stages.core.errors import ConfigError
 
 if TYPE_CHECKING:

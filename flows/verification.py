@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows import dvc_cache, lockfile
-from flows.evidence import answers
+from flows.answers import answers
 from flows.lineage import SOURCES, Chain
 from flows.versions import CLASSIFIER, Version
 from stages.core import paths

@@ -7,10 +7,11 @@ import re
 import sys
 from pathlib import Path
 
+import networkx
 import pytest
 import yaml
 
-from flows.graph import code_dependencies, import_closure
+from flows.graph import code_dependencies, direct_imports, import_closure
 from stages.core import paths
 from tests.project import ROOT
 
@@ -100,6 +101,14 @@ def test_flows_import_no_stage_and_load_no_torch_by_themselves() -> None:
             assert not imported.startswith("stages.") or imported.split(".")[1] == "core", f"{module} imports {imported}"
         for imported in imports(module, top_level=True):
             assert imported.partition(".")[0] != "torch", f"{module} imports {imported}"
+
+
+def test_no_module_imports_what_imports_it_however_far_round() -> None:
+    """But one: a store opens the other kind where the directory holds that."""
+    modules = sorted([*(ROOT / "flows").rglob("*.py"), *(ROOT / "stages").rglob("*.py")])
+    graph = networkx.DiGraph((module, other) for module in modules for other in direct_imports(module, ROOT) if other != module)
+    circles = [sorted(str(file.relative_to(ROOT)) for file in found) for found in networkx.strongly_connected_components(graph)]
+    assert [circle for circle in circles if len(circle) > 1] == [["stages/core/jpegs.py", "stages/core/pixels.py"]]
 
 
 def test_great_expectations_is_imported_late() -> None:

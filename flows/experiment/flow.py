@@ -16,7 +16,7 @@ from prefect.artifacts import create_markdown_artifact, create_progress_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows.abandoned import FLOW_RUN, PROCESS, tell_prefect, this_process
+from flows.abandoned import FLOW_RUN, tell_prefect
 from flows.database import tracking_uri
 from flows.execution import provenance
 from flows.experiment import report
@@ -25,6 +25,7 @@ from flows.experiment.board import Board, CellResult
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
 from flows.factors import Cell
+from flows.lives import PROCESS, this_process
 from flows.processes import Supervised
 from flows.server import prefect_server
 from flows.tracking import Store

@@ -13,6 +13,7 @@ from typing import Any
 from flows import dvc, encoders, lockfile, run_cache, worktrees
 from flows.checks import check_choices
 from flows.factors import WORKDIR, Cell, Factor, factorial, factors_of, sobol
+from flows.launch import run_stage
 from flows.overrides import override
 from stages.core import paths, sources
 from stages.core.errors import ConfigError, StageFailed
@@ -156,7 +157,7 @@ def _bring_data_up_to_date() -> None:
         encoders.lay_out(params)
     for name in run_cache.data_stages():
         if dvc.read_reasons(name):
-            with dvc.run_stage(name, paths.EVENTS / f"{name}.jsonl") as process:
+            with run_stage(name, paths.EVENTS / f"{name}.jsonl") as process:
                 lines = [line for line in process.lines() if line]
             if process.wait():
                 raise StageFailed(f"{name} failed on the working tree: {lines[-1] if lines else 'without a word'}")

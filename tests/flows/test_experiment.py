@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 
-from flows import abandoned
+from flows import abandoned, lives
 from flows.experiment.board import Board, CellResult
 from flows.experiment.flow import _parent
 from flows.experiment.search import search
@@ -162,7 +162,7 @@ def test_a_resumed_experiment_is_not_taken_for_the_killed_one(bare_project: Any,
     store, board = Store.open(), Board(bare_project.root / "board")
     spec = Spec("x", str(bare_project.root), "c" * 40, {"v1": "c" * 40}, ("ingest",), "metrics/a.json", "a", False, None, "i")
     run = _parent(spec, board, store)
-    store.tag(run, {abandoned.PROCESS: f"{os.uname().nodename} 1 1"})  # the process that began it is gone
+    store.tag(run, {lives.PROCESS: f"{os.uname().nodename} 1 1"})  # the process that began it is gone
     assert _parent(spec, board, store) == run
     assert abandoned.close(store) == [] and store.client.get_run(run).info.status == "RUNNING"
     (board.folder / "parent").write_text("0" * 32)
