@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import gc
-import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from flows.commands import enter
+from flows.interruption import end, ends_at_once
 from stages.core import registry
-from stages.core.errors import Refused, RootstockError, StageFailed
+from stages.core.errors import Refused, RootstockError
 
 if TYPE_CHECKING:
     from flows.preparation import Result
@@ -38,10 +38,6 @@ Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose 
 DEBUG = False
 
 
-INTERRUPTED = 130
-"""What Typer makes of Ctrl-C in a command."""
-
-
 def main() -> None:
     """The program. Errors are one line on standard error; ``--debug`` anywhere shows the traceback instead."""
     global DEBUG
@@ -49,25 +45,13 @@ def main() -> None:
     arguments = sys.argv[1:]
     DEBUG = "--debug" in arguments
     try:
-        app(args=[argument for argument in arguments if argument != "--debug"], prog_name="rootstock")
+        with ends_at_once():
+            app(args=[argument for argument in arguments if argument != "--debug"], prog_name="rootstock")
     except RootstockError as error:
         if DEBUG:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except SystemExit as leaving:
-        if leaving.code != INTERRUPTED:
-            raise
-        print("rootstock: stopped", file=sys.stderr)
-        sys.exit(StageFailed.exit_code)
-
-
-def _leave(message: str) -> NoReturn:
-    """End now, with exit code 3: at a normal exit Prefect would wait for answers of a server that is already gone."""
-    print(f"rootstock: {message}", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(StageFailed.exit_code)
 
 
 @app.callback()
@@ -100,7 +84,7 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
                 request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
                 result = run_pipeline(request)
         except KeyboardInterrupt:
-            _leave(f"stopped; continue with: {_command(to)}")
+            end(f"stopped; continue with: {_command(to)}")
         _report(result, request)
 
 

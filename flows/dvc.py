@@ -13,6 +13,7 @@ import yaml
 
 from flows import staleness
 from flows.lockfile import LOADER, ONE_AT_A_TIME
+from flows.whole_files import drop_emptied, write_whole
 from stages.core.errors import ConfigError
 from stages.core.io import write_text
 from stages.core.registry import nearest
@@ -67,9 +68,11 @@ def repository() -> Iterator[Any]:
     from dvc.exceptions import DvcException, NotDvcRepoError
     from dvc.repo import Repo, lock_repo
 
+    write_whole()
     with ONE_AT_A_TIME:
         try:
             with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
+                drop_emptied()
                 yield repo
         except NotDvcRepoError:
             raise ConfigError(f"{Path.cwd()} has no .dvc directory: run dvc init there") from None

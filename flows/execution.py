@@ -139,6 +139,8 @@ class PipelineRun:
 
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
+        if self.cancelled.is_set():
+            raise Cancelled(f"{node.name} was not begun: the run was stopped")
         execution = Execution(self.ledger, node.name, self.key, see)
         with run_stage(node.name, execution.stream.path, node.name in self.force, self.pool) as process:
             for line in process.lines():

@@ -19,6 +19,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from flows import supervise
+from flows.whole_files import write_whole
 from stages.core.errors import RootstockError, StageFailed
 
 CALL, DVC = b"call", b"dvc"
@@ -62,6 +63,7 @@ def _import_dvc() -> None:
     import dvc.rwlock
 
     dvc.cli.parser.get_main_parser()  # imports every command; kept by DVC
+    write_whole()
     dvc.lock.DEFAULT_TIMEOUT = 6 * PATIENCE
     dvc.rwlock.make_lock = partial(dvc.lock.make_lock, wait=True)
 

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from prefect import flow, get_run_logger, task
@@ -22,6 +18,7 @@ from flows import elsewhere, environment, gpus, scribe, summary
 from flows.abandoned import FLOW_RUN
 from flows.execution import PipelineRun
 from flows.following import StageDied
+from flows.interruption import stoppable
 from flows.live import LiveView
 from flows.preparation import PREPARED, RESULT, Preparation, Request, Result
 from flows.server import prefect_server
@@ -46,8 +43,8 @@ def run_pipeline(request: Request) -> Result:
     box: dict[str, Result] = {}
     if request.pool:
         elsewhere.check(request.pool)
-    with turn(change=False), _terminable(), prefect_server() as server:
-        prepared = Preparation(request)
+    with turn(change=False), stoppable() as stopped, prefect_server() as server:
+        prepared = Preparation(request, stopped)
         prepared.plan()
         server.wait()
         prepared_token, box_token = PREPARED.set(prepared), RESULT.set(box)
@@ -57,6 +54,8 @@ def run_pipeline(request: Request) -> Result:
         finally:
             PREPARED.reset(prepared_token)
             RESULT.reset(box_token)
+        if stopped.is_set():
+            raise KeyboardInterrupt
     if "result" not in box:
         raise StageFailed(
             "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"
@@ -80,14 +79,17 @@ def pipeline(
     request = Request(to, tuple(force or ()), tuple(overrides or ()), pool)
     prepared = PREPARED.get() or Preparation(request)
     books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
-    run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool)
+    run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped)
     box = RESULT.get({})
     promoted = None
     try:
-        gpus.declare(run.plan)
-        stages = _submit_stages(run)
-        wait(list(stages.values()))
-        promoted = _promote(run, prepared.params, list(stages.values())) if to is None and run.failure is None else None
+        with stoppable(run.cancelled):
+            gpus.declare(run.plan)
+            stages = _submit_stages(run)
+            wait(list(stages.values()))
+            if run.cancelled.is_set():
+                raise KeyboardInterrupt
+            promoted = _promote(run, prepared.params, list(stages.values())) if to is None and run.failure is None else None
         box["result"] = Result(run, promoted)
     except BaseException:
         run.cancelled.set()
@@ -174,18 +176,3 @@ def _facts(request: Request) -> dict[str, str]:
     if request.overrides:
         facts["rootstock.set"] = " ".join(request.overrides)
     return facts
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """SIGTERM ends the run as Ctrl-C does: stages get the time to write their checkpoint."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

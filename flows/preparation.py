@@ -5,6 +5,7 @@ from __future__ import annotations
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from dataclasses import dataclass
+from threading import Event
 from typing import TYPE_CHECKING
 
 from flows import dvc, encoders, scribe, warm
@@ -39,7 +40,9 @@ class Result:
 class Preparation:
     """The plan, and who keeps the books; both are made in processes beside this one while it imports and the server starts."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, stopped: Event | None = None) -> None:
+        self.stopped = stopped or Event()
+        """Set when the run is to end."""
         scribe.start()
         pool = ThreadPoolExecutor(2)
         self.params: Params = load_params()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any, cast
 from uuid import UUID
 
@@ -25,6 +26,7 @@ from flows.experiment.board import Board, CellResult
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
 from flows.factors import Cell
+from flows.interruption import stoppable
 from flows.lives import PROCESS, this_process
 from flows.processes import Supervised
 from flows.server import prefect_server
@@ -46,7 +48,7 @@ def run_experiment(request: Request, root: Path) -> Analysis:
         ConfigError: the request cannot be met, or another process leads this experiment; nothing was run.
     """
     search(request)  # refuses what cannot be listed, before a server or a folder is there
-    with prefect_server() as server:
+    with stoppable() as stopped, prefect_server() as server:
         spec, store = begin(request, root), Store.open()
         board = Board(spec.folder)
         with board.sole_coordinator() as alone:
@@ -55,13 +57,13 @@ def run_experiment(request: Request, root: Path) -> Analysis:
                     f"experiment {spec.name} is being run by another process; its cells are shared, its lead is not"
                 )
             server.wait()
-            found: Analysis = experiment.with_options(flow_run_name=spec.name)(spec, request, store)
+            found: Analysis = experiment.with_options(flow_run_name=spec.name)(spec, request, store, stopped)
             return found
 
 
 @flow(name="rootstock-experiment", validate_parameters=False, persist_result=False)
-def experiment(spec: Spec, request: Request, store: Store) -> Analysis:
-    """Put up cells, let workers take them, and say what came of it."""
+def experiment(spec: Spec, request: Request, store: Store, stopped: Event) -> Analysis:
+    """Put up cells, let workers take them, and say what came of it. ``stopped`` is set when it is to end."""
     board, logger = Board(spec.folder), get_run_logger()
     if again := board.retry_failed():
         logger.info("%d failed cells are tried again", again)
@@ -69,8 +71,8 @@ def experiment(spec: Spec, request: Request, store: Store) -> Analysis:
     parent = _parent(spec, board, store)
     status = "KILLED"
     try:
-        with _workers(request, board) as workers:
-            _lead(request, board, workers)
+        with stoppable(stopped), _workers(request, board) as workers:
+            _lead(request, board, workers, stopped)
         analysis = analyse(spec, board)
         page = report.write(analysis, board)
         _publish(analysis, store, parent, page)
@@ -80,7 +82,7 @@ def experiment(spec: Spec, request: Request, store: Store) -> Analysis:
     return analysis
 
 
-def _lead(request: Request, board: Board, workers: list[Supervised]) -> None:
+def _lead(request: Request, board: Board, workers: list[Supervised], stopped: Event) -> None:
     """Hand out cells round by round until the search has no more; show each one as it ends."""
     cells, seen = search(request), set[str]()
     bar = cast(UUID, create_progress_artifact(progress=0.0, key="experiment", description="Cells done"))
@@ -94,6 +96,8 @@ def _lead(request: Request, board: Board, workers: list[Supervised]) -> None:
                     deaths = 0
                     _show(cell, result, len(seen), len(known))
                     update_progress_artifact(bar, progress=100.0 * len(seen) / len(known))
+            if stopped.is_set():
+                raise KeyboardInterrupt
             if len(seen) == len(known):
                 break
             deaths = _look_after(workers, board, deaths)

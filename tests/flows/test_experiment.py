@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import httpx
 import pytest
 
 from flows import abandoned, lives
+from flows.experiment import flow
 from flows.experiment.board import Board, CellResult
 from flows.experiment.flow import _parent
 from flows.experiment.search import search
@@ -170,17 +172,31 @@ def test_a_resumed_experiment_is_not_taken_for_the_killed_one(bare_project: Any,
     assert again != run and _parent(spec, board, store) == again
 
 
-def running(project: Tiny, process: subprocess.Popen[str], reached: int) -> None:
-    """Wait until it has begun to train so many times."""
-    until(lambda: project.executions("pretrain") >= reached or process.poll() is not None)
+def running(project: Tiny, process: subprocess.Popen[str], before: int) -> None:
+    """Wait until it has begun to train."""
+    until(lambda: project.executions("pretrain") > before or process.poll() is not None)
     assert process.poll() is None, process.stdout.read() if process.stdout else ""
+
+
+def test_ctrl_c_is_not_lost_wherever_it_falls(project: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raised where it fell it was swallowed by Prefect, or left an import locked for ever."""
+
+    def interrupted(*_: object) -> None:
+        with suppress(BaseException):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(flow, "_show", interrupted)
+    said = project.rootstock("experiment", "--data", "v1", "--set", METHODS, "--name", "interrupted", code=3)
+    assert said.rstrip().endswith("rootstock: stopped; the same command goes on where it was")
+    until(lambda: project.processes() == [])
 
 
 def test_killed_at_any_point_it_goes_on_and_leaves_no_process(project: Tiny, compared: Tiny, server: str) -> None:
     arguments = ["experiment", "--data", "v1,v2", "--set", METHODS, "--jobs", "2", "--name", "killed"]
-    for reached, number in ((1, signal.SIGKILL), (2, signal.SIGINT), (3, signal.SIGKILL)):
+    for number in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+        before = project.executions("pretrain")
         process = project.start(*arguments, TINY_SLEEP="0.5")
-        running(project, process, reached)
+        running(project, process, before)
         process.send_signal(number)
         said = "".join(filter(None, process.communicate()))
         assert (number == signal.SIGKILL) or said.rstrip().endswith(
