@@ -154,7 +154,7 @@ def _command(name: str, port: int) -> list[str]:
         return [*python, "prefect", "server", "start", "--host", HOST, "--port", str(port)]
     if name == "mlflow":
         return [*python, "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "1"]
-    return [*python, "prefect", "worker", "start", "--pool", POOL, "--type", "process", "--name", WORKER]
+    return [*python, "flows.worker", "--pool", POOL, "--name", WORKER]
 
 
 def _environment(name: str, address: str) -> dict[str, str]:
