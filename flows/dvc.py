@@ -77,7 +77,16 @@ def repository() -> Iterator[Any]:
         except NotDvcRepoError:
             raise ConfigError(f"{Path.cwd()} has no .dvc directory: run dvc init there") from None
         except DvcException as error:
-            raise ConfigError(_one_line(error)) from None
+            raise ConfigError(_one_line(error) + _advice(str(error))) from None
+
+
+def _advice(said: str) -> str:
+    """What to do about a lock file that DVC cannot read: after a merge, or where another program was killed while it wrote."""
+    if "dvc.lock" not in said:
+        return ""
+    return (
+        ": git checkout dvc.lock brings the last committed one back; without it DVC's cache brings the outputs back (rm dvc.lock)"
+    )
 
 
 def _mend_locks(repo: Any) -> None:

@@ -21,7 +21,7 @@ from flows.ledger import Closed, Ledger
 from flows.scribe import Scribe
 from flows.tracking import flatten
 from stages.core import paths
-from stages.core.errors import RootstockError, StageFailed
+from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
 from stages.core.progress import clock
 
@@ -134,8 +134,7 @@ class PipelineRun:
 
     def _remember_seconds(self, name: str, seconds: float) -> None:
         with self._writing:
-            known = read_json(TIMES) if TIMES.is_file() else {}
-            write_json(TIMES, {**known, name: round(seconds, 1)})
+            write_json(TIMES, {**known_seconds(), name: round(seconds, 1)})
 
     def _once(self, node: Node, say: Say, log: Say, see: See | None) -> Execution:
         """Ask DVC to bring the stage up to date; follow it to its end."""
@@ -162,6 +161,15 @@ class PipelineRun:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen it."""
         run, imported = self.ledger.link(lockfile.read_entry(node.name))
         return Outcome(node.name, state, seconds, run, headline(node), "imported" if imported else "")
+
+
+def known_seconds() -> dict[str, float]:
+    """Stage → seconds it took last time; of a file that is damaged nothing is known, and nothing depends on it."""
+    try:
+        known = read_json(TIMES)
+    except (DataError, OSError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def provenance() -> dict[str, str]:

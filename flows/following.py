@@ -68,7 +68,8 @@ class Execution:
             message = f"{self.stage} was ended by {signal.Signals(number).name}"
             self.fail("KILLED", message)
             return StageDied(message)
-        message = str(self.end.fields["message"]) if self.end else self.last
+        own = str(self.end.fields["message"]) if self.end else ""
+        message = own or self.last  # a stage that ended well and whose outputs DVC could not keep has nothing to say
         self.fail("FAILED", message)
         kinds: dict[int, type[RootstockError]] = {1: Refused, 2: ConfigError}
         kind = kinds.get(int(self.end.fields["code"]), StageFailed) if self.end else StageFailed

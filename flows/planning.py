@@ -9,7 +9,7 @@ from tempfile import TemporaryDirectory
 from flows import dvc, encoders, lockfile, overrides, promotion, warm
 from flows.checks import check_choices
 from flows.dvc import Plan
-from flows.execution import TIMES, provenance
+from flows.execution import known_seconds, provenance
 from flows.preparation import current_plan
 from flows.promotion import Promotion, Wish
 from flows.recording import import_run
@@ -17,7 +17,7 @@ from flows.staleness import NEVER
 from flows.tracking import Store
 from stages.core import paths, sources
 from stages.core.errors import ConfigError
-from stages.core.io import read_json, write_text
+from stages.core.io import write_text
 from stages.core.params import load_params
 
 
@@ -41,7 +41,7 @@ def dry_plan(force: tuple[str, ...] = (), to: str | None = None, assignments: Se
 
 def last_seconds(plan: Plan) -> dict[str, float]:
     """How long each stage that would run took when it last ran here."""
-    known = read_json(TIMES) if TIMES.is_file() else {}
+    known = known_seconds()
     return {name: float(known[name]) for name in plan.order if name in known}
 
 

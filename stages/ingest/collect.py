@@ -90,7 +90,10 @@ def decode_images(
         _append_known(writer, len(known), known, decoded)
     frame = facts.frame()
     if contents.any() and not same:
-        keep(kept, directory, frame, contents)
+        try:
+            keep(kept, directory, frame, contents)
+        except OSError as error:  # a full disk, say
+            print(f"ingest: what was decoded is not kept for the next ingest, which decodes all again: {error}", flush=True)
     first = 0
     for source, entries in listed:
         if source in unread:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Any
 
+import yaml
+
 HALF = """
 import os
 from dvc.utils.serialize import _yaml
@@ -41,4 +43,26 @@ def test_an_emptied_lock_file_costs_nothing_but_a_look_into_the_run_cache(projec
     again = project.rootstock("run")
     assert again.code == 0, again
     assert set(project.states(again.out).values()) == {"restored"}
-    assert lock.read_text() == before
+    assert yaml.safe_load(lock.read_text()) == yaml.safe_load(before)
+
+
+def test_a_lock_file_with_the_marks_of_a_merge_is_told_with_what_to_do(project: Any) -> None:
+    assert project.rootstock("run").code == 0
+    lock = project.root / "dvc.lock"
+    before = lock.read_text()
+    lock.write_text("<<<<<<< HEAD\n" + before)
+    refused = project.rootstock("run")
+    assert refused.code == 2 and "git checkout dvc.lock" in refused.err and "rm dvc.lock" in refused.err, refused
+    lock.unlink()
+    assert project.rootstock("run").code == 0
+    assert yaml.safe_load(lock.read_text()) == yaml.safe_load(before)
+
+
+def test_how_long_stages_took_may_be_lost_and_nothing_else_is(project: Any) -> None:
+    assert project.rootstock("run").code == 0
+    for number, damaged in enumerate(("", "{", "[]")):
+        (project.root / ".rootstock/seconds.json").write_text(damaged)
+        project.add("d", ["data/b.txt", "data/c.txt"], "data/d.txt", f"D{number}")
+        assert project.rootstock("plan").code == 0
+        again = project.rootstock("run")
+        assert again.code == 0 and project.states(again.out)["d"] == "ran", again

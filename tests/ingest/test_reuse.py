@@ -223,6 +223,22 @@ def test_a_file_that_was_broken_only_while_it_was_read_gets_another_chance(tmp_p
     assert (tmp_path / "a" / "00000.bin").read_bytes() == (tmp_path / "b" / "00000.bin").read_bytes()
 
 
+def test_where_what_was_decoded_cannot_be_kept_the_stage_says_so_and_ends_well(counted, tmp_path, monkeypatch, capsys):
+    source = class_folders(tmp_path / "in", per_class=5)
+    first = ingest(source)
+    shutil.rmtree(paths.STATE)
+    shutil.rmtree(paths.POOL)
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(collect, "keep", full)
+    assert ingest(source) == first
+    assert (
+        "is not kept for the next ingest, which decodes all again: [Errno 28] No space left on device" in capsys.readouterr().out
+    )
+
+
 @pytest.mark.parametrize("kind", ["pixels", "jpeg"])
 def test_a_store_that_was_changed_by_hand_is_not_taken_for_what_was_decoded(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
