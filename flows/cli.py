@@ -11,7 +11,7 @@ import typer
 from flows.commands import enter
 from flows.interruption import end, ends_at_once
 from stages.core import registry
-from stages.core.errors import Refused, RootstockError
+from stages.core.errors import Refused, RootstockError, StageFailed
 
 if TYPE_CHECKING:
     from flows.preparation import Result
@@ -36,6 +36,8 @@ To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this s
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
 Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
 DEBUG = False
+INTERRUPTED = 130
+"""What Typer makes of a run that was stopped inside another command, such as a drift check that retrains."""
 
 
 def main() -> None:
@@ -52,6 +54,11 @@ def main() -> None:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except SystemExit as leaving:
+        if leaving.code != INTERRUPTED:
+            raise
+        print("rootstock: stopped", file=sys.stderr)
+        sys.exit(StageFailed.exit_code)
 
 
 @app.callback()
