@@ -84,9 +84,7 @@ def _advice(said: str) -> str:
     """What to do about a lock file that DVC cannot read: after a merge, or where another program was killed while it wrote."""
     if "dvc.lock" not in said:
         return ""
-    return (
-        ": git checkout dvc.lock brings the last committed one back; without it DVC's cache brings the outputs back (rm dvc.lock)"
-    )
+    return ": git checkout dvc.lock brings the committed one back; or rm dvc.lock, then DVC's cache brings the outputs back"
 
 
 def _mend_locks(repo: Any) -> None:

@@ -21,13 +21,13 @@ Handler = Callable[[int, FrameType | None], None]
 
 
 @contextmanager
-def ends_at_once(numbers: tuple[signal.Signals, ...] = (signal.SIGINT,)) -> Iterator[None]:
-    """A signal ends this process in one line. What it started ends with it, and what it was writing was never there."""
+def ends_at_once() -> Iterator[None]:
+    """Ctrl-C ends this process in one line. What it started ends with it, and what it was writing was never there."""
 
     def leave(number: int, frame: FrameType | None) -> None:
         end("stopped")
 
-    with _handled(numbers, leave):
+    with _handled((signal.SIGINT,), leave):
         yield
 
 
