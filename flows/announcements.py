@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
@@ -35,8 +36,10 @@ def announce(event: str, resource: Mapping[str, str], payload: Mapping[str, Any]
     }
     with _alone():
         paths.STATE.mkdir(exist_ok=True)
+        before = OUTBOX.read_bytes() if OUTBOX.is_file() else b""
+        cut = before[-1:] not in (b"", b"\n")
         with OUTBOX.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write("\n" * cut + json.dumps(line) + "\n")
     return deliver() > 0
 
 
@@ -48,7 +51,7 @@ def deliver() -> int:
     from prefect.events import emit_event
 
     with _alone():
-        waiting = [json.loads(line) for line in OUTBOX.read_text().splitlines() if line.strip()]
+        waiting = list(_whole(OUTBOX.read_text(errors="replace").splitlines()))
         for one in waiting:
             when = datetime.fromisoformat(one.pop("occurred"))
             emit_event(**{**one, "id": UUID(one["id"]), "occurred": when})
@@ -56,6 +59,14 @@ def deliver() -> int:
     if waiting and TaskRunContext.get() is None:  # a flow hands its events over when it ends
         flush(PATIENCE)
     return len(waiting)
+
+
+def _whole(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The events of the lines that are whole: one that a full disk cut off is lost, and keeps no other back."""
+    for line in lines:
+        with suppress(json.JSONDecodeError):
+            if isinstance(event := json.loads(line), dict):
+                yield event
 
 
 def _server_answers() -> bool:

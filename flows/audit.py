@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import dvc_cache, entries, lineage, tracking, versions
+from flows import dvc_cache, entries, lineage, tracking, versions, worktrees
+from flows.data_versions import Version
+from flows.factors import WORKDIR
 from flows.tracking import Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -25,6 +27,8 @@ class Sighting:
     """An image in one curated data version: the hash of the manifest, what was decided, and the runs that read it."""
 
     manifest: str
+    names: tuple[str, ...]
+    """What this data version is called: tags of ``rootstock data``, and WORKDIR where the workspace holds it."""
     split: str
     kept: bool
     reason: str
@@ -57,16 +61,19 @@ class Trail:
 
 
 def find_id(image: str) -> str:
-    """The id of an image: itself where it is a sha256, else the hash of the decoded file as ingest takes it.
+    """The id of an image: itself where it is a sha256, the pool's where it is the uri of an image there, else the hash of the
+    decoded file as ingest takes it.
 
     Raises:
-        ConfigError: neither a hash nor a readable image.
+        ConfigError: neither a hash nor a uri of the pool nor a readable image.
     """
     if SHA256.fullmatch(image):
         return image
+    if (known := _of_uri(image)) is not None:
+        return known
     path = Path(image)
     if not path.is_file():
-        raise ConfigError(f"{image} is neither a file nor a sha256 of 64 hex digits")
+        raise ConfigError(f"{image} is neither a file nor a sha256 of 64 hex digits nor a uri of {paths.POOL_MANIFEST}")
     from stages.core.images import Unreadable, content_id, decode
     from stages.core.params import load_params
     from stages.core.pixels import PixelStore
@@ -76,6 +83,16 @@ def find_id(image: str) -> str:
         return content_id(decode(path, channels, load_params().ingest.max_pixels))
     except Unreadable as error:
         raise ConfigError(f"{image} is no image: {error}") from None
+
+
+def _of_uri(uri: str) -> str | None:
+    """The id of the pool's image with this uri, as reports print it; None where there is none."""
+    import pandas as pd
+
+    if not paths.POOL_MANIFEST.is_file():
+        return None
+    ids = pd.read_parquet(paths.POOL_MANIFEST, columns=["id"], filters=[("uri", "==", uri)])["id"]
+    return str(ids.iloc[0]) if len(ids) else None
 
 
 def audit(store: Store, identity: str) -> Trail:
@@ -105,6 +122,7 @@ def sightings(store: Store, identity: str) -> Iterator[Sighting]:
     steps = [lineage.Step.of(run) for run in store.facts.finished_runs() if tracking.OUTPUTS in run.tags]
     made_from = _registered(store)
     path = str(paths.CURATED_MANIFEST)
+    called = _names()
     for digest in dict.fromkeys(step.outputs[path] for step in steps if path in step.outputs):
         rows = _rows(digest, identity)
         if rows is None or not len(rows):
@@ -116,6 +134,7 @@ def sightings(store: Store, identity: str) -> Iterator[Sighting]:
             trained = tuple(f"{step.stage} {step.run}" for step in readers) if _trains(row) else ()
             yield Sighting(
                 manifest=digest,
+                names=tuple(called.get(digest, ())),
                 split=str(row["split"]),
                 kept=kept,
                 reason=str(row.get("reason") or ""),
@@ -124,6 +143,15 @@ def sightings(store: Store, identity: str) -> Iterator[Sighting]:
                 registered=tuple(name for names in registered.values() for name in names) if trained else (),
                 registered_from=registered if trained else {},
             )
+
+
+def _names() -> dict[str, list[str]]:
+    """Hash of a curated manifest → what the data version is called."""
+    found: dict[str, list[str]] = {}
+    for name in (*worktrees.data_tags(Path()), WORKDIR):
+        if digest := Version(Path(), name).digest(paths.CURATED_MANIFEST):
+            found.setdefault(digest, []).append(name)
+    return found
 
 
 def _trains(row: dict[Any, Any]) -> bool:
@@ -163,7 +191,8 @@ def text(trail: Trail) -> str:
     if not trail.sightings:
         lines.append("  is in no data version that this store and DVC's cache know")
     for sighting in trail.sightings:
-        lines.append(f"  data version {sighting.manifest}  {sighting.uri}  split {sighting.split}")
+        version = ", ".join(sighting.names) or "without a name"
+        lines.append(f"  data version {version} (manifest {sighting.manifest})  {sighting.uri}  split {sighting.split}")
         lines.append("    kept" if sighting.kept else f"    dropped: {sighting.reason}")
         for made in sighting.trained:
             names = sighting.registered_from.get(made.rpartition(" ")[2], ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +11,9 @@ import typer
 
 from flows.commands import enter
 from flows.interruption import end, ends_at_once
+from flows.request import Request, Stopped
 from stages.core import registry
-from stages.core.errors import Refused, RootstockError, StageFailed
+from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 
 if TYPE_CHECKING:
     from flows.preparation import Result
@@ -36,6 +38,8 @@ To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this s
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
 Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
 DEBUG = False
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+RIGHTS = "who calls rootstock must be able to write the project, with .dvc, .prefect and .rootstock in it (chown, chmod, mount)"
 INTERRUPTED = 130
 """What Typer makes of a run that was stopped inside another command, such as a drift check that retrains."""
 
@@ -54,6 +58,11 @@ def main() -> None:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if DEBUG or error.errno not in FORBIDDEN:
+            raise
+        print(f"rootstock: {error.filename or 'a file'}: {error.strerror}: {RIGHTS}", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)
     except SystemExit as leaving:
         if leaving.code != INTERRUPTED:
             raise
@@ -79,19 +88,18 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
     environment.enter(environment.find_root())
     if assignments:
         overrides.changed(assignments)  # a slip is told now, not when another run has ended
-    with turn(change=bool(assignments)):
+    request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
+    with ends_at_once(f"continue with: {request.command()}"), turn(change=bool(assignments)):
         warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
         scribe.start()
         enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True, sources=True)
         try:
             with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
                 from flows.pipeline import run_pipeline
-                from flows.preparation import Request
 
-                request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
                 result = run_pipeline(request)
-        except KeyboardInterrupt:
-            end(f"stopped; continue with: {_command(to)}")
+        except KeyboardInterrupt as stop:
+            end("stopped", f"continue with: {request.command(stop.run if isinstance(stop, Stopped) else None)}")
         _report(result, request)
 
 
@@ -141,18 +149,13 @@ def _report(result: Result, request: Any) -> None:
     console.print()
     if result.run.failure:
         mended = "once that is mended " if isinstance(result.run.failure, Refused) else ""
-        console.print(f"{mended}continue with: [bold]{_command(request.to)}[/]")
+        console.print(f"{mended}continue with: [bold]{request.command(result.run)}[/]")
         raise result.run.failure
     if result.promotion:
         console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}")
         for line in summary.next_steps(result.promotion):
             console.print(f"  {line}", soft_wrap=True)
         result.promotion.check()
-
-
-def _command(to: str | None) -> str:
-    """The one command that continues: --set stands in params.yaml already, what was forced and is done need not be."""
-    return "rootstock run" + (f" --to {to}" if to else "")
 
 
 def _add_commands() -> None:

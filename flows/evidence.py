@@ -17,6 +17,8 @@ from flows.versions import EMBEDDINGS, Version
 
 APPROVED = "rootstock.approved_by"
 NO_ANSWERS = "no predictions were logged for it: rootstock run --force evaluate"
+NO_COMPARISON = "no comparison"
+"""What a gate found where the champion was asked other images."""
 FEW_SHARED = 30
 """Of fewer test images that two versions were both asked nothing is concluded."""
 
@@ -113,7 +115,7 @@ class Evidence:
                 f"the champion was asked fewer than {FEW_SHARED} of these test images: if they are another task than its own, "
                 "rootstock promote --new-task --why TEXT"
             )
-        return Verdict(False, "no comparison", threshold, reason=reason)
+        return Verdict(False, NO_COMPARISON, threshold, reason=reason)
 
 
 @dataclass(frozen=True)

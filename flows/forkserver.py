@@ -85,7 +85,7 @@ def _call(connection: Connection) -> None:
     _enter(folder, environment)
     try:
         answer: tuple[bool, Any] = (True, function(*arguments))
-    except RootstockError as error:
+    except (RootstockError, OSError) as error:
         answer = (False, error)
     except Exception as error:
         answer = (False, StageFailed(f"{type(error).__name__}: {error}"))

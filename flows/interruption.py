@@ -18,17 +18,27 @@ from types import FrameType
 from stages.core.errors import StageFailed
 
 Handler = Callable[[int, FrameType | None], None]
+_advice = [""]
+"""What to do about it, the innermost last."""
 
 
 @contextmanager
-def ends_at_once() -> Iterator[None]:
-    """Ctrl-C ends this process in one line. What it started ends with it, and what it was writing was never there."""
+def ends_at_once(advice: str = "") -> Iterator[None]:
+    """Ctrl-C ends this process in one line. What it started ends with it, and what it was writing was never there.
+
+    Args:
+        advice: what whoever stopped it may want to do next; said whenever the process is ended within.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
         end("stopped")
 
-    with _handled((signal.SIGINT,), leave):
-        yield
+    _advice.append(advice or _advice[-1])
+    try:
+        with _handled((signal.SIGINT,), leave):
+            yield
+    finally:
+        _advice.pop()
 
 
 @contextmanager
@@ -44,18 +54,19 @@ def stoppable(stopped: threading.Event | None = None) -> Iterator[threading.Even
             end("stopped at once")
         stopped.set()
         if os.isatty(2):
-            os.write(2, b"\nrootstock: stopping; Ctrl-C again stops at once\n")
+            os.write(2, b"\nrootstock: stopping, what runs is kept; Ctrl-C again stops at once\n")
 
     with _handled((signal.SIGTERM, signal.SIGINT), note):
         yield stopped
 
 
-def end(message: str) -> None:
-    """Say one line and end now: at a normal exit Prefect would wait for answers of a server that is already gone."""
+def end(message: str, advice: str = "") -> None:
+    """Say one line, with what to do about it, and end: at a normal exit Prefect would wait for a server that is gone."""
     with suppress(RuntimeError, OSError):  # a signal may have come while just this was written
         sys.stdout.flush()
         sys.stderr.flush()
-    os.write(2, f"{chr(10) * os.isatty(2)}rootstock: {message}\n".encode())
+    line = "; ".join(filter(None, (message, advice or _advice[-1])))
+    os.write(2, f"{chr(10) * os.isatty(2)}rootstock: {line}\n".encode())
     os._exit(StageFailed.exit_code)
 
 

@@ -56,7 +56,7 @@ def retrain(found: Check, monitor: Monitor) -> bool:
     if not (found.alarm and monitor.retrain):
         return False
     from flows.pipeline import run_pipeline
-    from flows.preparation import Request
+    from flows.request import Request
 
     result = run_pipeline(Request())
     if result.run.failure:

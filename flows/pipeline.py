@@ -20,7 +20,8 @@ from flows.execution import PipelineRun
 from flows.following import StageDied
 from flows.interruption import stoppable
 from flows.live import LiveView
-from flows.preparation import PREPARED, RESULT, Preparation, Request, Result
+from flows.preparation import PREPARED, RESULT, Preparation, Result
+from flows.request import Request, Stopped
 from flows.server import prefect_server
 from flows.turns import turn
 from stages.core import paths
@@ -55,7 +56,7 @@ def run_pipeline(request: Request) -> Result:
             PREPARED.reset(prepared_token)
             RESULT.reset(box_token)
         if stopped.is_set():
-            raise KeyboardInterrupt
+            raise Stopped(box["result"].run if box else None)
     if "result" not in box:
         raise StageFailed(
             "the flow ended before its first stage; PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL=INFO shows Prefect's own log"

@@ -1,4 +1,4 @@
-"""What a pipeline run is asked for, what is made ready for it, and what comes of it."""
+"""What is made ready for a pipeline run, and what comes of it."""
 
 from __future__ import annotations
 
@@ -11,22 +11,12 @@ from typing import TYPE_CHECKING
 from flows import dvc, encoders, scribe, warm
 from flows.dvc import Plan
 from flows.execution import PipelineRun, provenance
+from flows.request import Request
 from stages.core import sources
 from stages.core.params import Params, load_params
 
 if TYPE_CHECKING:
     from flows.promotion import Promotion
-
-
-@dataclass(frozen=True)
-class Request:
-    """What one pipeline run is asked for."""
-
-    to: str | None = None
-    force: tuple[str, ...] = ()
-    overrides: tuple[str, ...] = ()
-    pool: str | None = None
-    """Whose workers run the stages; None: this machine."""
 
 
 @dataclass(frozen=True)

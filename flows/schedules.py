@@ -34,7 +34,7 @@ def pipeline() -> State[Any] | None:
     if missed := _missed():
         return missed
     from flows.pipeline import run_pipeline
-    from flows.preparation import Request
+    from flows.request import Request
     from stages.core.errors import Refused
 
     result = run_pipeline(Request())

@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from flows import dvc_cache
 from stages.core import paths
-from stages.core.io import write_json
+from stages.core.errors import DataError
+from stages.core.io import read_json, write_json
 
 if TYPE_CHECKING:
     from flows.lockfile import LockEntry
 
 CODE_SUFFIXES = (".py",)
 NEVER = "never ran"
-LOST = {"deleted": "is missing", "modified": "was changed by hand"}
+LOST = {"deleted": "is missing", "modified": "is not what dvc.lock says"}
 """What can become of an output that DVC's cache still has."""
 
 
@@ -101,10 +102,13 @@ def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
         return [f"{path} is missing"]
     if not _is_code(path):
         return [f"{path} changed"]
-    recorded = paths.CACHE / "code" / f"{dependency.hash_info.value}.json"
-    if not Path(path).is_dir() or not recorded.is_file():
+    if not Path(path).is_dir():
         return [f"code: {path}"]
-    before, after = json.loads(recorded.read_text()), _code_hashes(Path(path))
+    try:
+        before = read_json(paths.CACHE / "code" / f"{dependency.hash_info.value}.json")
+    except DataError:  # never written here, or damaged: it only serves to name the file
+        return [f"code: {path}"]
+    after = _code_hashes(Path(path))
     files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     return [f"code: {name}" for name in files] or [f"code: {path}"]
 

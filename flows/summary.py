@@ -109,14 +109,22 @@ def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]
 
 
 def next_steps(promoted: Promotion) -> list[str]:
-    """Where to look after a run."""
+    """Where to look after a run, and what to do where the champion was made for other images."""
+    from flows.evidence import NO_COMPARISON
+
     name = promoted.version.name
-    which = f"{name}@champion" if promoted.champion or promoted.moved else f"{name}@candidate"
-    return [
+    serves = promoted.moved or (promoted.champion is not None and promoted.champion.number == promoted.version.number)
+    which = f"{name}@champion" if serves else f"{name}@{promoted.version.number}"
+    steps = [
         "report     reports/evaluate/index.html",
         f"history    rootstock lineage {which}",
         f"ask it     rootstock predict {which} IMAGE",
     ]
+    if any(verdict.value == NO_COMPARISON for verdict in promoted.verdicts.values()):
+        steps.append("new task?  rootstock promote --new-task --why TEXT makes it champion without a comparison")
+    elif promoted.champion is not None and not serves:
+        steps.append(f"beside it  rootstock compare {which} {name}@champion")
+    return steps
 
 
 def _row(outcome: Outcome) -> dict[str, str]:

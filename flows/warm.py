@@ -32,7 +32,7 @@ def call(function: Callable[P, R], *arguments: P.args, **nothing: P.kwargs) -> R
     """What a function of a module returns, run in a fork that has DVC; in this directory and environment.
 
     Raises:
-        RootstockError: what the function raised.
+        RootstockError, OSError: what the function raised.
     """
     connection = _running().ask(CALL)
     with connection:

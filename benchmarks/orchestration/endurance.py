@@ -50,7 +50,7 @@ def measure(runs: int) -> Row:
 def _run() -> bool:
     """One run; whether a locked database ended it."""
     from flows.pipeline import run_pipeline
-    from flows.preparation import Request
+    from flows.request import Request
 
     try:
         with contextlib.redirect_stdout(None):

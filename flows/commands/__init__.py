@@ -9,16 +9,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from flows.interruption import ends_at_once
+
+AGAIN = "the same command goes on where it was"
+
 
 @contextmanager
 def resumable() -> Iterator[None]:
     """Let Ctrl-C end a command whose repetition goes on where it was, and say so."""
     from stages.core.errors import StageFailed
 
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise StageFailed("stopped; the same command goes on where it was") from None
+    with ends_at_once(AGAIN):
+        try:
+            yield
+        except KeyboardInterrupt:
+            raise StageFailed(f"stopped; {AGAIN}") from None
 
 
 def enter(

@@ -11,10 +11,13 @@ from flows.commands import enter
 
 
 def command(
-    image: Annotated[str, typer.Argument(metavar="IMAGE|SHA256")],
+    image: Annotated[str, typer.Argument(metavar="IMAGE|URI|SHA256")],
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
-    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it."""
+    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it.
+
+    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
+    """
     file = Path(image).resolve()
     enter()
     from flows import audit

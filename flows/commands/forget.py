@@ -11,9 +11,12 @@ from flows.commands import enter
 
 
 def command(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE|SHA256…")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE|URI|SHA256…")],
 ) -> None:
-    """Exclude images from all later training and evaluation, and say which stages and models that makes stale."""
+    """Exclude images from all later training and evaluation, and say which stages and models that makes stale.
+
+    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
+    """
     given = [str(Path(image).resolve()) if Path(image).is_file() else image for image in images]
     enter()
     from flows.forgetting import forget, text

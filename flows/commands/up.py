@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import enter
+from flows.interruption import ends_at_once
 
 
 def command(worker: Annotated[bool, typer.Option(help="Start a worker for scheduled runs too.")] = True) -> None:
@@ -17,6 +18,8 @@ def command(worker: Annotated[bool, typer.Option(help="Start a worker for schedu
     enter()
     from flows import servers
 
-    for service in servers.up(worker):
+    with ends_at_once("rootstock down stops what has started"):
+        services = servers.up(worker)
+    for service in services:
         print(f"{service.name:<8} {service.address or 'takes scheduled runs from the pool ' + servers.POOL}")
     print("rootstock uses the Prefect server from now on; rootstock down stops everything")

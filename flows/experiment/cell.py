@@ -82,24 +82,31 @@ def _of_the_data(entries: list[lockfile.LockEntry]) -> list[str]:
     return [f"{key}={canonical_json(value)}" for key, value in values.items() if key in now and key != "seed"]
 
 
-def _bring_up_to_date(root: Path, pipeline: PipelineRun, name: str, say: Say) -> None:
+def _bring_up_to_date(root: Path, pipeline: PipelineRun, name: str, write: Say) -> None:
+    def say(line: str) -> None:
+        write(line if line.startswith(name) else f"{name}: {line}")
+
     reasons = pipeline.plan.reasons
     reasons[name] = dvc.read_reasons(name)
     if not reasons[name]:
-        pipeline.bring_up_to_date(name, say, say)
+        pipeline.bring_up_to_date(name, say, _unsaid)
         return
     with _only_one(root, run_cache.signature(name)):
         if run_cache.restore(name):
             reasons[name] = []
         for attempt in range(1, TRIES + 1):
             try:
-                pipeline.bring_up_to_date(name, say, say)
+                pipeline.bring_up_to_date(name, say, _unsaid)
                 return
             except StageDied as error:
                 if attempt == TRIES:
                     raise
                 say(f"{error}: trying again")
                 pipeline.forget_failure(name)
+
+
+def _unsaid(line: str) -> None:
+    """What DVC says of itself, and what a run that waits for another sees of it: of no use in a cell's log."""
 
 
 def _only_one(root: Path, signature: str) -> AbstractContextManager[object]:

@@ -23,6 +23,7 @@ from flows.execution import provenance
 from flows.experiment import report
 from flows.experiment.analysis import Analysis, analyse
 from flows.experiment.board import Board, CellResult
+from flows.experiment.pace import Pace
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
 from flows.factors import Cell
@@ -84,7 +85,7 @@ def experiment(spec: Spec, request: Request, store: Store, stopped: Event) -> An
 
 def _lead(request: Request, board: Board, workers: list[Supervised], stopped: Event) -> None:
     """Hand out cells round by round until the search has no more; show each one as it ends."""
-    cells, seen = search(request), set[str]()
+    cells, seen, pace = search(request), set[str](), Pace(board, request.jobs)
     bar = cast(UUID, create_progress_artifact(progress=0.0, key="experiment", description="Cells done"))
     while new := cells.propose(board.results()):
         board.add(new)
@@ -94,21 +95,22 @@ def _lead(request: Request, board: Board, workers: list[Supervised], stopped: Ev
                 if cell.identity not in seen and (result := board.result(cell)):
                     seen.add(cell.identity)
                     deaths = 0
-                    _show(cell, result, len(seen), len(known))
+                    _show(cell, result, len(seen), len(known), pace)
                     update_progress_artifact(bar, progress=100.0 * len(seen) / len(known))
             if stopped.is_set():
                 raise KeyboardInterrupt
             if len(seen) == len(known):
                 break
+            pace.look([cell for cell in known if cell.identity not in seen], len(known))
             deaths = _look_after(workers, board, deaths)
             time.sleep(POLL)
 
 
-def _show(cell: Cell, result: CellResult, done: int, total: int) -> None:
+def _show(cell: Cell, result: CellResult, done: int, total: int, pace: Pace) -> None:
     words = f"{result.score:.4g}" if result.score is not None else f"FAILED: {result.error}"
     ran = [name for name, state in result.stages.items() if state == "ran"]
     how = f"ran {', '.join(ran)}" if ran else "all stages shared"
-    print(f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})", flush=True)
+    pace.end(f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})", result.seconds)
     record.with_options(task_run_name=cell.label)(cell.label, result.state, words, how, return_state=True)
 
 

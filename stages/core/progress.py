@@ -10,15 +10,43 @@ import time
 from types import TracebackType
 
 
+class Status:
+    """One line: on a terminal it moves, in a pipe it is said anew every ``every`` seconds."""
+
+    def __init__(self, every: float = 5.0) -> None:
+        self.moving = sys.stderr.isatty()
+        self.every = 0.2 if self.moving else every
+        self.began = self.shown = time.monotonic()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to say something again."""
+        return time.monotonic() - self.shown >= self.every
+
+    def show(self, text: str) -> None:
+        """Say it."""
+        self.shown = time.monotonic()
+        if self.moving:
+            sys.stderr.write(f"\r{text}\x1b[K")
+            sys.stderr.flush()
+        else:
+            print(text, flush=True)
+
+    def clear(self) -> None:
+        """Make room for another line."""
+        if self.moving and self.shown > self.began:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+
+
 class Progress:
     """``with Progress("pretrain", total=400, unit="steps") as bar: … bar.advance(1, loss=0.3)``."""
 
     def __init__(self, description: str, total: int, unit: str = "it", every: float = 5.0, start: int = 0) -> None:
         self.description, self.total, self.unit = description, total, unit
         self.done = self.start = start
-        self.moving = sys.stderr.isatty()
-        self.every = 0.2 if self.moving else every
-        self.began = self.shown = time.monotonic()
+        self.status = Status(every)
+        self.began = self.status.began
         self.values: dict[str, float] = {}
         self.told = -1
 
@@ -26,25 +54,22 @@ class Progress:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.moving and self.shown > self.began:
+        if self.status.moving and self.status.shown > self.status.began:
             sys.stderr.write("\n" if kind else f"\r{self.line()}\x1b[K\n")
-        elif not self.moving and kind is None and self.told != self.done and time.monotonic() - self.began > self.every:
-            print(self.line(), flush=True)
+        elif not self.status.moving and kind is None and self.told != self.done and self._lasted:
+            self.status.show(self.line())
 
     def advance(self, count: int = 1, **values: float) -> None:
         """Count ``count`` more as done and keep ``values`` to show beside it."""
         self.done += count
         self.values.update(values)
-        now = time.monotonic()
-        if now - self.shown < self.every:
-            return
-        self.shown = now
-        if self.moving:
-            sys.stderr.write(f"\r{self.line()}\x1b[K")
-            sys.stderr.flush()
-        else:
+        if self.status.due:
             self.told = self.done
-            print(self.line(), flush=True)
+            self.status.show(self.line())
+
+    @property
+    def _lasted(self) -> bool:
+        return time.monotonic() - self.began > self.status.every
 
     def line(self) -> str:
         """What is shown: share, count, rate, time left and the latest values."""

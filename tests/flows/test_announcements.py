@@ -33,6 +33,8 @@ def test_events_wait_for_a_server_and_keep_their_time(store: Store, monkeypatch:
 def test_events_that_waited_reach_the_server(store: Store, server: str) -> None:
     from prefect.client.orchestration import get_client
 
+    announcements.OUTBOX.parent.mkdir(exist_ok=True)
+    announcements.OUTBOX.write_text('{"id": "cut off by a full d')
     crown(store, 1)
     with announcements.OUTBOX.open("a") as file:
         waited = {"id": str(uuid4()), "event": "rootstock.champion.moved", "payload": {"version": "7"}}

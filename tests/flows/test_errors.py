@@ -105,6 +105,24 @@ def test_an_unwritable_store_is_one_line(one: Any, how: str) -> None:
     assert snapshot(one.root) == before
 
 
+def test_a_place_that_may_not_be_written_is_one_line_with_what_to_do(one: Any) -> None:
+    shutil.rmtree(one.root / ".dvc/tmp", ignore_errors=True)
+    (one.root / ".dvc/tmp").symlink_to("/sys/kernel")  # where not even root may make a file
+    asked = one.rootstock("plan")
+    assert asked.code == 2 and asked.err.count("\n") == 1, asked
+    assert ".dvc/tmp" in asked.err and "must be able to write the project" in asked.err
+
+
+def test_a_damaged_note_about_code_costs_no_more_than_the_name_of_the_file(one: Any) -> None:
+    assert one.rootstock("run").code == 0
+    notes = list((one.root / ".rootstock/cache/code").glob("*.json"))
+    for note in notes:
+        note.write_text("{")
+    one.add("a", [], "data/a.txt", "other")
+    asked = one.rootstock("plan")
+    assert asked.code == 0 and "run" in asked.out, asked
+
+
 def test_a_server_that_does_not_answer_is_named(one: Any) -> None:
     address = "http://127.0.0.1:9/api"
     refused = one.rootstock("run", environment={"PREFECT_API_URL": address})

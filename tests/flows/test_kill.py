@@ -121,8 +121,8 @@ def until(true: Any, seconds: float = 10) -> None:
     assert true()
 
 
-def gone(root: Path, seconds: float = 10) -> bool:
-    """Whether every process working in the project has ended, or does within some seconds."""
+def gone(root: Path, seconds: float = 20) -> bool:
+    """Whether every process working in the project has ended, or does soon: who keeps the books has ten seconds to close them."""
     deadline = time.monotonic() + seconds
     while processes(root) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -71,7 +71,7 @@ def test_plan_tells_what_was_only_lost_from_what_must_be_made(project: Any) -> N
         "c": "cached",
         "d": "cached",
     }
-    assert lines["a"].endswith("data/a.txt was changed by hand: DVC's cache has it")
+    assert lines["a"].endswith("data/a.txt is not what dvc.lock says: DVC's cache has it")
     assert project.text("data/a.txt") == "by hand"
     shutil.rmtree(project.root / ".dvc/cache/files")
     lines = {line.split()[0]: line for line in project.rootstock("plan").out.splitlines()}
@@ -106,11 +106,11 @@ def test_a_stage_that_says_no_stops_what_is_below_it(project: Any) -> None:
 
 def test_a_stage_that_breaks_is_exit_code_three_with_its_own_words(project: Any) -> None:
     project.add("b", ["data/a.txt"], "data/b.txt", "b", body='    raise RuntimeError("boom")')
-    broken = project.rootstock("run", "--to", "b")
+    broken = project.rootstock("run", "--to", "b", "--force", "a", "--force", "b")
     assert broken.code == 3, broken
     assert project.states(broken.out) == {"a": "ran", "b": "failed"}
     assert "RuntimeError: boom" in broken.err.splitlines()[-1]
-    assert "continue with: rootstock run --to b" in broken.out
+    assert "continue with: rootstock run --to b --force b\n" in broken.out, "what was forced and ran is done"
 
 
 def test_a_stage_that_a_signal_ends_is_tried_again(project: Any) -> None:

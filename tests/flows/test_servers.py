@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -40,6 +41,18 @@ def test_down_leaves_no_process(up: Tiny) -> None:
     assert up.rootstock("down").strip() == "stopped worker, mlflow, prefect"
     assert up.processes() == []
     assert up.rootstock("down").strip() == "nothing was running"
+
+
+@pytest.mark.slow
+def test_up_stopped_halfway_says_what_ends_the_servers(tmp_path: Path) -> None:
+    project = tiny(tmp_path / "project")
+    process = project.start("up")
+    until(lambda: (project.root / ".rootstock/servers/mlflow.json").is_file())
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 3 and "rootstock: stopped; rootstock down stops what has started" in output
+    assert project.rootstock("down").strip() == "stopped mlflow, prefect"
+    assert project.processes() == []
 
 
 @pytest.mark.slow

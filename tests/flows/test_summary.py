@@ -8,8 +8,12 @@ from rich.console import Console
 
 from flows import summary
 from flows.dvc import Plan
+from flows.evidence import NO_COMPARISON, Verdict
 from flows.execution import Outcome, PipelineRun
 from flows.ledger import Ledger
+from flows.promotion import Promotion
+from flows.tracking import Store
+from flows.versions import Version
 
 
 def test_an_error_that_looks_like_markup_is_shown_as_it_is() -> None:
@@ -20,3 +24,23 @@ def test_an_error_that_looks_like_markup_is_shown_as_it_is() -> None:
     with console.capture() as shown:
         console.print(summary.table(run))
     assert said in shown.get()
+
+
+def named(number: str) -> Version:
+    return Version(cast(Store, None), "rootstock-classifier", number, {}, ())
+
+
+def test_after_a_refusal_the_next_steps_are_about_the_model_that_was_made() -> None:
+    worse = {"champion": Verdict(False, "-0.02", "0.01")}
+    refused = "\n".join(summary.next_steps(Promotion(named("7"), named("5"), worse, False, "refused")))
+    assert "rootstock lineage rootstock-classifier@7" in refused
+    assert "rootstock compare rootstock-classifier@7 rootstock-classifier@champion" in refused
+    for champion, moved in ((named("5"), True), (named("7"), False)):
+        serves = "\n".join(summary.next_steps(Promotion(named("7"), champion, {}, moved, "")))
+        assert "rootstock predict rootstock-classifier@champion IMAGE" in serves and "compare" not in serves
+
+
+def test_a_champion_for_other_images_is_told_how_to_be_passed_over() -> None:
+    other = {"champion": Verdict(False, NO_COMPARISON, "0.01")}
+    steps = summary.next_steps(Promotion(named("7"), named("5"), other, False, "refused"))
+    assert any("rootstock promote --new-task --why TEXT" in step for step in steps)

@@ -134,6 +134,8 @@ def test_audit_tells_where_an_image_went(registered: Any, tmp_path: Path) -> Non
     Image.fromarray((load_digits().images[number] * 255 / 16).round().astype("uint8")).save(tmp_path / "renamed.png")
     by_file = registered.rootstock("audit", str(tmp_path / "renamed.png")).out
     assert trained["uri"] in by_file and "rootstock-classifier@1 (champion) was trained on it" in by_file
+    by_uri = registered.rootstock("audit", trained["uri"]).out
+    assert by_uri.startswith(trained["id"]) and "data version WORKDIR (manifest " in by_uri, "named as reports name it"
     unknown = registered.rootstock("audit", "0" * 64).out
     assert "is in no data version" in unknown and "rootstock-classifier@1 (champion) was not trained on it" in unknown
 
