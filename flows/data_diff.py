@@ -30,6 +30,10 @@ KINDS = {
     "broken": "readable before, quarantined now",
     "mended": "quarantined before, readable now",
 }
+REDRAWN = (
+    "Some images moved because their class grew or shrank: its shares of val, test and labelled images (ingest.*_fraction) are "
+    "exact, so the few at the border of a share are drawn anew. Who leaves train for the unlabelled pool (none) loses the label."
+)
 SAMPLE = 4000
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>{{ first }} → {{ second }}</title>
@@ -37,7 +41,7 @@ PAGE = """<!doctype html>
 table{border-collapse:collapse;margin:1rem 0}th,td{padding:.2rem .8rem;border-bottom:1px solid #dde3e6;text-align:left}
 img{max-width:100%;image-rendering:pixelated}</style>
 <h1>{{ first }} → {{ second }}</h1>
-<p>{{ counts }}</p><p>{{ drift }}</p>
+<p>{{ counts }}</p>{% if note %}<p>{{ note }}</p>{% endif %}<p>{{ drift }}</p>
 {% for kind, about in kinds.items() if tables[kind]|length %}
 <h2>{{ tables[kind]|length }} images {{ about }}</h2>
 <img alt="{{ kind }}" src="data:image/png;base64,{{ sheets[kind] }}">
@@ -63,6 +67,12 @@ class Difference:
     def counts(self) -> str:
         """One line."""
         return ", ".join(f"{len(table):,} {kind}" for kind, table in self.tables.items())
+
+    @property
+    def note(self) -> str:
+        """Why images moved that nobody touched; empty where none did."""
+        resized = len(self.tables["added"]) or len(self.tables["removed"])
+        return REDRAWN if resized and len(self.tables["moved"]) else ""
 
     @property
     def sentence(self) -> str:
@@ -94,6 +104,7 @@ def write(difference: Difference, old: Version, new: Version, root: Path) -> Pat
         first=difference.first,
         second=difference.second,
         counts=difference.counts,
+        note=difference.note,
         drift=difference.sentence,
         kinds=KINDS,
         most=sheets.MOST,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import dvc, lockfile, staleness, warm
+from flows import dvc, lockfile, notes, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.following import Execution, See
@@ -125,7 +125,7 @@ class PipelineRun:
         if execution.skipped:  # another pipeline was faster, or DVC had it in its run cache
             return self._link(node, "restored" if execution.restored else "cached", time.monotonic() - began)
         self.ledger.finish(node.name, entry)
-        staleness.remember_code(entry)
+        notes.remember(entry)
         seconds = time.monotonic() - began
         self._remember_seconds(node.name, seconds)
         outcome = Outcome(node.name, "ran", seconds, headline=headline(node))

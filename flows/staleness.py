@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows import dvc_cache
-from stages.core import paths
-from stages.core.errors import DataError
-from stages.core.io import read_json, write_json
+from flows import dvc_cache, notes
 
 if TYPE_CHECKING:
     from flows.lockfile import LockEntry
 
-CODE_SUFFIXES = (".py",)
 NEVER = "never ran"
 LOST = {"deleted": "is missing", "modified": "is not what dvc.lock says"}
 """What can become of an output that DVC's cache still has."""
@@ -65,15 +59,6 @@ def comes_back(order: Iterable[str], reasons: Mapping[str, list[str]], lock: Map
     return found
 
 
-def remember_code(entry: LockEntry) -> None:
-    """Keep the file hashes behind a code dependency, so that a later plan can name the file that changed."""
-    for path, digest in entry.dependencies.items():
-        if digest.endswith(".dir") and _is_code(path):
-            target = paths.CACHE / "code" / f"{digest}.json"
-            if not target.is_file():
-                write_json(target, _code_hashes(Path(path)))
-
-
 def _changed_params(dependency: Any) -> list[str]:
     known = dependency.hash_info.value if dependency.hash_info else {}
     before, after = _flat(known or {}), _flat(dependency.read_params(flatten=True))
@@ -100,23 +85,4 @@ def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
     path = dependency.def_path
     if "deleted" in state.values():
         return [f"{path} is missing"]
-    if not _is_code(path):
-        return [f"{path} changed"]
-    if not Path(path).is_dir():
-        return [f"code: {path}"]
-    try:
-        before = read_json(paths.CACHE / "code" / f"{dependency.hash_info.value}.json")
-    except DataError:  # never written here, or damaged: it only serves to name the file
-        return [f"code: {path}"]
-    after = _code_hashes(Path(path))
-    files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
-    return [f"code: {name}" for name in files] or [f"code: {path}"]
-
-
-def _is_code(path: str) -> bool:
-    return path.endswith(CODE_SUFFIXES) or next(Path(path).rglob("*.py"), None) is not None
-
-
-def _code_hashes(folder: Path) -> dict[str, str]:
-    files = (file for file in sorted(folder.rglob("*")) if file.is_file() and "__pycache__" not in file.parts)
-    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    return notes.changes(path, dependency.hash_info.value)

@@ -62,5 +62,7 @@ def diff(
     for version in (old, new):
         if old.curated != new.curated and not version.curated:
             print(f"re-kept was not looked at: {version.name} has not been curated since its images changed")
+    if found.note:
+        print(found.note)
     print(found.sentence)
     print(f"report: {data_diff.write(found, old, new, root)}")

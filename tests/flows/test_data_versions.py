@@ -142,6 +142,7 @@ def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -
     assert not found.drift.drifted
     printed = project.rootstock("data", "diff", "v1", "v2")
     assert "No drift" in printed
+    assert "the few at the border of a share are drawn anew" in printed
     folder = project.root / "reports/data/v1..v2"
     with (folder / "changes.csv").open() as file:
         assert sum(row["change"] == "removed" for row in csv.DictReader(file)) == 3
