@@ -77,7 +77,7 @@ def common() -> None:
 
 @app.command()
 def run(assignments: Assignments = None, to: To = None, force: Force = None, pool: Pool = None) -> None:
-    """Bring every stage up to date and promote the model if its gates agree.
+    """Bring every stage up to date; promote if the gates agree.
 
     Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
     """
@@ -105,7 +105,10 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
 
 @app.command()
 def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> None:
-    """Say what would run, which change makes it so, and how long it took last time. Nothing is changed."""
+    """Say what would run, why, and how long it took last time.
+
+    Nothing is changed.
+    """
     from flows import environment, summary, warm
 
     environment.enter(environment.find_root())
@@ -123,7 +126,7 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine can do, what is missing, and how to mend it."""
+    """Say what this machine can do, and what is missing."""
     from flows.doctor import examine, show
 
     sys.exit(show(examine()))

@@ -14,7 +14,9 @@ def command(
     image: Annotated[str, typer.Argument(metavar="IMAGE|URI|SHA256")],
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
-    """Say which data versions an image was in, why it was kept or dropped, and which models were trained on it.
+    """Say which data versions held an image and who learnt from it.
+
+    For each version: its split, and why it was kept or dropped; then which models were trained on it.
 
     An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
     """

@@ -15,7 +15,9 @@ def command(
     to: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")] = None,
     pool: Annotated[str | None, typer.Option(help="Work pool whose workers take the versions.")] = None,
 ) -> None:
-    """Run the pipeline once for each data version, with this code and these parameters; what was made before is skipped.
+    """Run the pipeline once for each data version.
+
+    With this code and these parameters; what was made before is skipped.
 
     The workspace stays as it is; the outputs are in DVC's cache, the runs in MLflow. The same command resumes it.
     """

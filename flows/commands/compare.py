@@ -17,7 +17,9 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
     csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both answers to every image here.")] = None,
 ) -> None:
-    """Compare two versions on the same test images: paired differences with intervals, per class, and who knows what.
+    """Compare two model versions on the same test images.
+
+    Paired differences with intervals, per class, and who knows what.
 
     A version that was evaluated on other images answers those of the workspace anew.
     """

@@ -16,7 +16,10 @@ def tag(
     name: Annotated[str, typer.Argument(metavar="NAME", help="For example v3.")],
     message: Annotated[str, typer.Option("-m", "--message", help="What is new in it.")],
 ) -> None:
-    """Name the data of the workspace: commits dvc.lock and params.yaml where they changed, and tags that commit data/NAME."""
+    """Name the data of the workspace.
+
+    Commits dvc.lock and params.yaml where they changed, and tags that commit data/NAME.
+    """
     root = enter()
     from flows import data_versions
 
@@ -26,7 +29,7 @@ def tag(
 
 @command.command("list")
 def versions() -> None:
-    """List the dataset versions, oldest first, with the hash of their images."""
+    """List the dataset versions, with the hash of their images."""
     root = enter()
     from flows import worktrees
     from flows.data_versions import Version
@@ -46,7 +49,10 @@ def diff(
     first: Annotated[str, typer.Argument(metavar="V1")],
     second: Annotated[str, typer.Argument(metavar="V2", help="A version, or WORKDIR.")] = "WORKDIR",
 ) -> None:
-    """Say which images were added, removed, moved, relabelled or re-kept, and whether the pixels drifted."""
+    """Say which images changed between two versions, and how.
+
+    Added, removed, moved between splits, relabelled, re-kept by curation; and whether the pixels drifted.
+    """
     root = enter()
     from flows import data_diff
     from flows.data_versions import Version

@@ -19,7 +19,9 @@ def command(
     kind: Annotated[str, typer.Option(help="Template of a new pool: process, docker, kubernetes, slurm.")] = "process",
     images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New images for the drift check.")] = None,
 ) -> None:
-    """Put a flow on a schedule (or on demand, without --cron and --interval) at the Prefect server.
+    """Put a flow on a schedule at the Prefect server.
+
+    Without --cron and --interval it runs on demand only.
 
     A run due while another goes on is skipped or queued, as params.yaml's schedule.overlap says.
     """

@@ -15,7 +15,10 @@ def command(
         Path | None, typer.Argument(metavar="[FOLDER]", help="New images; default: those predict has seen.")
     ] = None,
 ) -> None:
-    """Compare new images with the training images through the champion's eyes. Exit code 1 when it raises an alarm."""
+    """Tell whether new images are unlike the training images.
+
+    They are seen through the champion's eyes. Exit code 1 when it raises an alarm.
+    """
     given = images.resolve() if images else None
     root = enter()
     from flows import drift_report, monitoring

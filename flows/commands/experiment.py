@@ -31,7 +31,9 @@ def command(
     name: Annotated[str | None, typer.Option(help="Name of the experiment and its report.")] = None,
     pool: Annotated[str | None, typer.Option(help="Work pool whose workers take the cells (see rootstock deploy).")] = None,
 ) -> None:
-    """Compare dataset versions, parameters and seeds: intervals, what explains what, and whether it is more than seed noise.
+    """Compare dataset versions, parameters and seeds.
+
+    Intervals, what explains what, and whether it is more than seed noise.
 
     The same command resumes an experiment that was killed. Exit code 3 when a cell failed; the others count all the same.
     """

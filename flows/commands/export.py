@@ -17,7 +17,10 @@ def command(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A file; for timm a folder.")],
     format: Annotated[str, typer.Option(metavar="|".join(FORMATS), help="What the other program reads.")] = "onnx",
 ) -> None:
-    """Write a registered model as ONNX, as a torch.export program or as weights timm loads. It takes the same uint8 images."""
+    """Write a registered model for other programs.
+
+    As ONNX, as a torch.export program or as weights timm loads; it takes the same uint8 images.
+    """
     target = out.resolve()
     enter()
     from flows import exporting

@@ -13,7 +13,9 @@ from flows.commands import enter
 def command(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE|URI|SHA256…")],
 ) -> None:
-    """Exclude images from all later training and evaluation, and say which stages and models that makes stale.
+    """Exclude images from all later training and evaluation.
+
+    Says which stages that makes stale, and which models were trained on them.
 
     An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
     """

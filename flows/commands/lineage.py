@@ -19,7 +19,7 @@ def command(
     ] = None,
     verify: Annotated[bool, typer.Option("--verify", help="Hash every artifact again and recompute the evaluation.")] = False,
 ) -> None:
-    """Print what a registered model was made from, down to the source images."""
+    """Print what a model was made from, down to the images."""
     page = html.resolve() if html else None
     enter()
     from flows import lineage, versions

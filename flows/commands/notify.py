@@ -10,7 +10,10 @@ from flows.commands import enter
 
 
 def command(private: Annotated[bool, typer.Option("--private", help="Allow an address inside the own network.")] = False) -> None:
-    """Call the webhook in ROOTSTOCK_WEBHOOK_URL on promotions, rollbacks, drift and failed runs (a Prefect automation)."""
+    """Call a webhook on promotions, drift and failed runs.
+
+    A Prefect automation calls the address in ROOTSTOCK_WEBHOOK_URL, on rollbacks too.
+    """
     enter()
     from flows.notifications import EVENTS, notify
 

@@ -20,7 +20,10 @@ def command(
         ),
     ] = False,
 ) -> None:
-    """Register the classifier of the workspace and make it champion if every gate agrees. Exit code 1 when one does not."""
+    """Make the trained model champion if every gate agrees.
+
+    The classifier of the workspace is registered where it is new. Exit code 1 when a gate does not agree.
+    """
     enter()
     from flows.planning import promote_workspace
     from flows.promotion import Wish

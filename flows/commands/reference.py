@@ -12,7 +12,10 @@ from flows.commands import enter
 def command(
     clear: Annotated[bool, typer.Option("--clear", help="Compare with nothing.")] = False,
 ) -> None:
-    """Keep what the data look like now, in git, as the reference of the drift audit (validate.reference)."""
+    """Keep what the data look like now, to tell later drift from.
+
+    The reference of the drift audit (validate.reference), kept in git.
+    """
     root = enter()
     from flows.overrides import override
     from flows.reference import keep

@@ -14,7 +14,7 @@ def command(
     why: Annotated[str, typer.Option(help="The reason, kept with the version.")],
     to: Annotated[str | None, typer.Option(metavar="VERSION", help="This version instead of the previous champion.")] = None,
 ) -> None:
-    """Make the previous champion champion again, and say what is served from now on."""
+    """Make the previous champion champion again."""
     enter()
     from flows import aliases
     from flows.tracking import Store

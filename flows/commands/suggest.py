@@ -15,7 +15,10 @@ def command(
     images: Annotated[int, typer.Option(min=20, help="Images looked at, drawn at random.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
-    """Rank the registered encoders for a data set without training: by rank of the features, and by what labels there are."""
+    """Rank the registered encoders for a data set.
+
+    Without training: by the rank of the features, and by what labels there are.
+    """
     folder = None if dataset == "WORKDIR" else Path(dataset).resolve()
     enter()
     from flows import suggestion

@@ -11,7 +11,9 @@ from flows.interruption import ends_at_once
 
 
 def command(worker: Annotated[bool, typer.Option(help="Start a worker for scheduled runs too.")] = True) -> None:
-    """Start the Prefect server, the MLflow server and a worker for this project, on the loopback interface.
+    """Start Prefect's and MLflow's servers and a worker.
+
+    For this project, on the loopback interface.
 
     Databases come from PREFECT_SERVER_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI; SQLite in the project by default.
     """
