@@ -25,7 +25,9 @@ _WIDTH = 9
 
 
 def console(stage: str, line: str) -> None:
-    """One line of one stage; lines of stages that run side by side do not tear."""
+    """One line of one stage; lines of stages that run side by side do not tear. Its own name in it need not be said twice."""
+    if line.startswith((f"{stage}: ", f"{stage}  ")):
+        line = line.removeprefix(stage).lstrip(": ")
     with _ONE_LINE_AT_A_TIME:
         print(f"{stage:<{_WIDTH}} │ {line}", flush=True)
 

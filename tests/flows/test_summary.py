@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import pytest
 from rich.console import Console
 
 from flows import summary
@@ -24,6 +25,12 @@ def test_an_error_that_looks_like_markup_is_shown_as_it_is() -> None:
     with console.capture() as shown:
         console.print(summary.table(run))
     assert said in shown.get()
+
+
+@pytest.mark.parametrize("line", ["ingest: 5 images", "ingest   5 images", "5 images"])
+def test_a_stage_is_named_once_in_a_line(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    summary.console("ingest", line)
+    assert capsys.readouterr().out == "ingest    │ 5 images\n"
 
 
 def named(number: str) -> Version:
