@@ -44,8 +44,12 @@ def pil_loop(files: list[str], size: int | None) -> tuple[float, float]:
 
 
 def stage(project: Path) -> tuple[float, float]:
-    """Seconds of the whole stage, start of Python included, and processor seconds of it with its workers."""
+    """Seconds of the whole stage, start of Python included, and processor seconds of it with its workers.
+
+    What others wrote, such as the images themselves, is on the disk before: the stage asks for its own files to be.
+    """
     root = Path(__file__).resolve().parents[1]
+    os.sync()
     began, before = time.monotonic(), processor()
     subprocess.run([sys.executable, "-m", "stages.ingest"], cwd=project, check=True, env=os.environ | {"PYTHONPATH": str(root)})
     taken = time.monotonic() - began
