@@ -152,3 +152,8 @@ def snapshot(root: Path) -> dict[str, bytes]:
     skipped = {".git", ".prefect", "tmp", "cache", "params.lock"}  # the empty file whose lock a run holds
     files = (path for path in root.rglob("*") if path.is_file() and not skipped & set(path.relative_to(root).parts))
     return {str(path.relative_to(root)): path.read_bytes() for path in files if "mlflow.db" not in path.name}
+
+
+def test_an_empty_name_is_not_the_folder_one_is_in(one: Any) -> None:
+    refused = one.rootstock("predict", "rootstock-classifier@champion", "")
+    assert refused.code == 2 and "one of the arguments is empty" in refused.err, refused
