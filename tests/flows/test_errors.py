@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from flows import planning
+from flows.request import Stopped
+
 MISTAKES = {
     "unknown key": (["--set", "pretrain.epoch=3"], "pretrain.epoch is not a parameter; did you mean 'epochs'?"),
     "wrong type": (["--set", "pretrain.epochs=many"], "pretrain.epochs is 'many'"),
@@ -157,3 +160,14 @@ def snapshot(root: Path) -> dict[str, bytes]:
 def test_an_empty_name_is_not_the_folder_one_is_in(one: Any) -> None:
     refused = one.rootstock("predict", "rootstock-classifier@champion", "")
     assert refused.code == 2 and "one of the arguments is empty" in refused.err, refused
+
+
+def test_a_run_stopped_inside_another_command_ends_in_one_line(one: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a drift check's that retrains: whoever leads the run raises KeyboardInterrupt, of which Typer makes 130 and Aborted."""
+
+    def stopped(*_: object) -> None:
+        raise Stopped(None)
+
+    monkeypatch.setattr(planning, "dry_plan", stopped)
+    asked = one.rootstock("plan")
+    assert asked.code == 3 and asked.err.strip() == "rootstock: stopped", asked
