@@ -15,7 +15,7 @@ from stages.core.errors import ConfigError, DataError
 from stages.core.folders import walk
 from stages.core.images import EXTENSIONS, Unreadable, read_file
 from stages.core.io import atomic_file
-from stages.core.progress import Progress
+from stages.core.progress import Progress, aside
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
     model = load(versions.resolve(Store.open(), reference))
     rows: list[dict[str, Any]] = []
     unusable = 0
-    with Progress("predict", len(files), "images") as bar:
+    with aside(str(output) == "-"), Progress("predict", len(files), "images") as bar:
         for start in range(0, len(files), BATCH):
             chunk = files[start : start + BATCH]
             for file, answer in zip(chunk, answer_files(model, chunk), strict=True):

@@ -15,6 +15,7 @@ from flows.versions import CLASSIFIER, Version
 from stages.core import paths
 
 CHUNK = 1 << 20
+BATCH = 1024
 TOLERANCE = 1e-4
 
 
@@ -103,6 +104,7 @@ def _evaluation(version: Version, same_pool: bool) -> Check:
     from stages.core.manifest import Manifest
     from stages.core.model import load_classifier
     from stages.core.pixels import PixelStore
+    from stages.core.progress import Progress
 
     recorded = answers(version)
     if recorded is None or not paths.CURATED_MANIFEST.is_file() or not paths.POOL_PIXELS.is_dir():
@@ -118,7 +120,13 @@ def _evaluation(version: Version, same_pool: bool) -> Check:
         return Check(
             "evaluation", "unreachable", f"the workspace holds these images at {side} x {side} pixels, it saw them otherwise"
         )
-    found = model.predict_proba(store.gather(np.array([rows[name] for name in ids]))).numpy()
+    places = np.array([rows[name] for name in ids])
+    found = np.empty_like(recorded.probabilities)
+    with Progress("asking again", len(places), "images") as bar:
+        for first in range(0, len(places), BATCH):
+            some = slice(first, first + BATCH)
+            found[some] = model.predict_proba(store.gather(places[some])).numpy()
+            bar.advance(len(places[some]))
     gap = float(np.abs(found - recorded.probabilities).max())
     said = f"largest difference {gap:.2g} over {len(ids)} images"
     if gap > TOLERANCE and not same_pool:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import enter
+from stages.core.progress import aside
 
 
 def command(
@@ -28,7 +29,8 @@ def command(
     from flows import comparison
     from flows.tracking import Store
 
-    found = comparison.compare(Store.open(), first, second)
+    with aside(json):
+        found = comparison.compare(Store.open(), first, second)
     print(comparison.as_json(found) if json else comparison.text(found, images))
     if table:
         comparison.write(found, table)

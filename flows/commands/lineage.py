@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import enter
+from stages.core.progress import aside
 
 
 def command(
@@ -27,18 +28,20 @@ def command(
     from stages.core.errors import Refused
 
     chain = lineage.trace(versions.resolve(Store.open(), reference))
+    print(lineage.as_json(chain) if json else lineage.tree(chain), flush=True)
+    beside = sys.stderr if json else sys.stdout
     checks = []
     if verify:
         from flows.verification import verify as check
 
-        checks = list(check(chain))
-    print(lineage.as_json(chain) if json else lineage.tree(chain))
+        with aside(json):
+            for item in check(chain):  # each is told when it is done: large ones take their time
+                checks.append(item)
+                print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), flush=True)
     if page:
         from flows.lineage_page import write
 
         write(chain, page, checks)
-        print(f"page: {page}", file=sys.stderr if json else sys.stdout)
-    for item in checks:
-        print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), file=sys.stderr if json else sys.stdout)
+        print(f"page: {page}", file=beside)
     if wrong := [item for item in checks if item.state == "differs"]:
         raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from flows.commands import enter
+from stages.core.progress import aside
 
 
 def command(
@@ -24,5 +25,6 @@ def command(
     from flows import suggestion
     from flows.tracking import Store
 
-    found = suggestion.suggest(Store.open(), folder, images)
+    with aside(json):
+        found = suggestion.suggest(Store.open(), folder, images)
     print(suggestion.as_json(found) if json else suggestion.text(found))

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
 from types import TracebackType
+
+
+@contextmanager
+def aside(when: bool = True) -> Iterator[None]:
+    """While standard output is for another program: progress, and whatever else is said, goes to standard error."""
+    with redirect_stdout(sys.stderr if when else sys.stdout):
+        yield
 
 
 class Status:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from stages.core.progress import Progress, clock
+from stages.core.progress import Progress, aside, clock
 
 
 def test_a_pipe_gets_whole_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,3 +32,11 @@ def test_the_end_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
         bar.advance(2)
         bar.began -= 100
     assert len(capsys.readouterr().out.splitlines()) == 1
+
+
+def test_progress_stays_out_of_an_output_that_another_program_reads(capsys: pytest.CaptureFixture[str]) -> None:
+    for when in (True, False):
+        with aside(when), Progress("predict", total=2, every=0) as bar:
+            bar.advance(1)
+        said = capsys.readouterr()
+        assert ("predict" in said.err) is when and ("predict" in said.out) is not when
