@@ -46,7 +46,7 @@ class Pace:
 
     def _at_work(self, waiting: list[Cell]) -> str:
         """The cell that last said something in this session, and what."""
-        logs = {cell.label: log for cell in waiting if (log := self.board.log(cell.identity)).is_file()}
+        logs = {cell.label: log for cell in waiting if (log := self.board.log(cell.identity)).is_file() and log.stat().st_size}
         times = {label: log.stat().st_mtime for label, log in logs.items()}
         label = max(times, key=times.__getitem__, default=None)
         if label is None or times[label] < self.began:
