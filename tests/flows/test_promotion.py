@@ -141,7 +141,7 @@ def test_what_the_gates_said_stands_beside_the_version_in_its_run_and_in_the_rep
 
 def test_of_many_forgotten_images_the_version_names_as_many_as_fit_each_whole(store: Store) -> None:
     ids = [f"{number:064x}" for number in range(100)]
-    seen = Sighting("m", "train", True, "", "a.png", ("finetune run",), (f"{CLASSIFIER}@1",), {})
+    seen = Sighting("m", (), "train", True, "", "a.png", ("finetune run",), (f"{CLASSIFIER}@1",), {})
     for some in (ids[:60], ids[60:]):
         forgetting._mark(store, {one: [seen] for one in some})
     assert get(store, 1).tags[forgetting.FORGOTTEN].split() == ids[:76]
