@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.commands import enter
+from flows.commands import AGAIN, enter
 from flows.interruption import end, ends_at_once
 from flows.request import Request, Stopped
 from stages.core import registry
@@ -89,12 +89,13 @@ def run(assignments: Assignments = None, to: To = None, force: Force = None, poo
     if assignments:
         overrides.changed(assignments)  # a slip is told now, not when another run has ended
     request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
-    with ends_at_once(f"continue with: {request.command()}"), turn(change=bool(assignments)):
+    with ends_at_once(AGAIN), turn(change=bool(assignments)):
         warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
         scribe.start()
         enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True, sources=True)
         try:
-            with prefect_server():  # before Prefect is imported: it starts while the imports run, and Prefect finds it
+            # the server starts while Prefect is imported, which finds it
+            with ends_at_once(f"continue with: {request.command()}"), prefect_server():
                 from flows.pipeline import run_pipeline
 
                 result = run_pipeline(request)

@@ -24,7 +24,7 @@ def remember(entry: LockEntry) -> None:
     """Keep what is behind the hashes of a stage's code and of its sources."""
     for path, digest in entry.dependencies.items():
         if Path(path) == paths.FINGERPRINT:
-            if hashlib.md5(paths.FINGERPRINT.read_bytes(), usedforsecurity=False).hexdigest() == digest:
+            if _md5(paths.FINGERPRINT) == digest:  # what the stage read, and not what has changed since
                 _keep(SOURCES / f"{digest}.json", _sources())
         elif digest.endswith(".dir") and _is_code(path):
             _keep(CODE / f"{digest}.json", _code_hashes(Path(path)))
@@ -53,7 +53,10 @@ def _changed_sources(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
         elif before[name]["files"] != after[name]["files"]:
             found.append(f"source {name}: {before[name]['files']:,} → {after[name]['files']:,} files")
         elif before[name] != after[name]:
-            found.append(f"source {name}: some of its {after[name]['files']:,} files are others")
+            files = after[name]["files"]
+            found.append(
+                f"source {name}: some of its {files:,} files are others" if files else f"source {name} is given otherwise"
+            )
     return found
 
 
@@ -68,6 +71,10 @@ def _known(note: Path) -> dict[str, Any]:
     except DataError:
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _md5(file: Path) -> str:
+    return hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest() if file.is_file() else ""
 
 
 def _keep(note: Path, content: Mapping[str, Any]) -> None:

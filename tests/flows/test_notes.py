@@ -33,14 +33,15 @@ def ingested(digest: str) -> None:
 
 
 def test_every_source_that_changed_is_named_with_how() -> None:
-    before = fingerprint(photos=(800, "a"), shapes=(0, "b"), scans=(5, "c"), digits=(1, "d"))
+    before = fingerprint(photos=(800, "a"), shapes=(0, "b"), scans=(5, "c"), digits=(1, "d"), synthetic=(0, "h"))
     ingested(before)
-    fingerprint(photos=(1200, "e"), scans=(5, "f"), digits=(1, "d"), drawings=(3, "g"))
+    fingerprint(photos=(1200, "e"), scans=(5, "f"), digits=(1, "d"), drawings=(3, "g"), synthetic=(0, "i"))
     assert notes.changes(FINGERPRINT, before) == [
         "source drawings is new",
         "source photos: 800 → 1,200 files",
         "source scans: some of its 5 files are others",
         "source shapes is gone",
+        "source synthetic is given otherwise",
     ]
 
 
