@@ -14,6 +14,8 @@ from flows.versions import CANDIDATE, CHAMPION, CLASSIFIER, PREVIOUS, Version
 from stages.core.errors import ConfigError, Refused
 
 ROLLED_BACK, ROLLED_BACK_WHY = "rootstock.rolled_back_at", "rootstock.rolled_back_why"
+PROMOTED_AT, UNSEEN = "rootstock.promoted_at", "rootstock.rolled_back_to_unseen"
+"""The second marks a version that never was champion until somebody rolled back to it by its number."""
 
 
 def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Version]:
@@ -32,7 +34,8 @@ def rollback(store: Store, why: str, to: str | None = None) -> tuple[Version, Ve
     if target.tags.get(ROLLED_BACK) and not to:
         told = f"version {target.number}, was itself rolled back ({target.tags.get(ROLLED_BACK_WHY)})"
         raise ConfigError(f"the champion before this one, {told}: name a version with --to")
-    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}"}, kind="rollback")
+    unseen = "" if target.tags.get(PROMOTED_AT) else "true"
+    move(target, champion, {"rootstock.promoted_why": f"rollback: {why}", UNSEEN: unseen}, kind="rollback")
     champion.tag({ROLLED_BACK_WHY: why, ROLLED_BACK: now()})
     return versions.get(store, CLASSIFIER, target.number), champion
 
@@ -48,7 +51,7 @@ def move(target: Version, champion: Version | None, tags: Mapping[str, str], kin
         if serving != (champion.number if champion else None):
             raise Refused(f"version {serving} became champion while the gates were computed: run rootstock promote again")
         who = {
-            "rootstock.promoted_at": now(),
+            PROMOTED_AT: now(),
             "rootstock.promoted_by": _who(),
             "rootstock.replaced": champion.number if champion else "",
         }

@@ -73,7 +73,9 @@ def find_id(image: str) -> str:
         return known
     path = Path(image)
     if not path.is_file():
-        raise ConfigError(f"{image} is neither a file nor a sha256 of 64 hex digits nor a uri of {paths.POOL_MANIFEST}")
+        raise ConfigError(
+            f"{image} is neither a file nor a sha256 of 64 hex digits nor the uri of an image of a data version known here"
+        )
     from stages.core.images import Unreadable, content_id, decode
     from stages.core.params import load_params
     from stages.core.pixels import PixelStore
@@ -86,13 +88,19 @@ def find_id(image: str) -> str:
 
 
 def _of_uri(uri: str) -> str | None:
-    """The id of the pool's image with this uri, as reports print it; None where there is none."""
+    """The id of the image with this uri, as reports print it, in the pool or a data version; None where there is none."""
     import pandas as pd
 
-    if not paths.POOL_MANIFEST.is_file():
+    try:
+        uri.encode()
+    except UnicodeEncodeError:  # the name of a file that is no text, of which a uri says so in signs that are
         return None
-    ids = pd.read_parquet(paths.POOL_MANIFEST, columns=["id"], filters=[("uri", "==", uri)])["id"]
-    return str(ids.iloc[0]) if len(ids) else None
+    stored = [dvc_cache.cached(digest) for digest in reversed(_names())]
+    for manifest in filter(Path.is_file, [paths.POOL_MANIFEST, *stored]):
+        ids = pd.read_parquet(manifest, columns=["id"], filters=[("uri", "==", uri)])["id"].dropna()
+        if len(ids):
+            return str(ids.iloc[0])
+    return None
 
 
 def audit(store: Store, identity: str) -> Trail:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,7 +16,7 @@ import typer
 from flows.commands import AGAIN, enter
 from flows.interruption import end, ends_at_once
 from flows.request import Request, Stopped
-from stages.core import registry
+from stages.core import paths, registry
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 
 if TYPE_CHECKING:
@@ -38,8 +42,12 @@ To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this s
 Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
 Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
 DEBUG = False
+FULL = {errno.ENOSPC, errno.EDQUOT}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 RIGHTS = "who calls rootstock must be able to write the project, with .dvc, .prefect and .rootstock in it (chown, chmod, mount)"
+WIDE = 200
+"""Signs in a line of the table where nobody's terminal says how many there are."""
+STDOUT = 1
 INTERRUPTED = 130
 """What Typer makes of a run that was stopped inside another command, such as a drift check that retrains."""
 
@@ -51,23 +59,40 @@ def main() -> None:
     arguments = sys.argv[1:]
     DEBUG = "--debug" in arguments
     try:
-        with ends_at_once():
+        with ends_at_once(), _told():
             app(args=[argument for argument in arguments if argument != "--debug"], prog_name="rootstock")
     except RootstockError as error:
         if DEBUG:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except BrokenPipeError:  # who was reading has read enough
+        sys.exit(1)
     except OSError as error:
-        if DEBUG or error.errno not in FORBIDDEN:
+        if DEBUG or error.errno not in {*FORBIDDEN, *FULL}:
             raise
-        print(f"rootstock: {error.filename or 'a file'}: {error.strerror}: {RIGHTS}", file=sys.stderr)
-        sys.exit(ConfigError.exit_code)
+        advice = f": {RIGHTS}" if error.errno in FORBIDDEN else ""
+        print(f"rootstock: {error.filename or 'what is written'}: {error.strerror}{advice}", file=sys.stderr)
+        sys.exit(ConfigError.exit_code if error.errno in FORBIDDEN else StageFailed.exit_code)
     except SystemExit as leaving:
         if leaving.code != INTERRUPTED:
             raise
         print("rootstock: stopped", file=sys.stderr)
         sys.exit(StageFailed.exit_code)
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """What was printed is written here: of a full disk Python would else tell when it ends, in words of its own."""
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:
+            if sys.stdout is sys.__stdout__:  # it is not tried again at the end
+                os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
+            raise
 
 
 @app.callback()
@@ -112,7 +137,7 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
     """
     from flows import environment, summary, warm
 
-    environment.enter(environment.find_root())
+    _check_writable(environment.enter(environment.find_root()))
     warm.start()
     enter(stages=[*([to] if to else []), *(force or [])], sources=True)
     from flows.planning import dry_plan, last_seconds
@@ -147,19 +172,26 @@ def _report(result: Result, request: Any) -> None:
 
     from flows import summary
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     console.print()
     console.print(summary.table(result.run))
     console.print()
     if result.run.failure:
         mended = "once that is mended " if isinstance(result.run.failure, Refused) else ""
-        console.print(f"{mended}continue with: [bold]{request.command(result.run)}[/]")
+        console.print(f"{mended}continue with: [bold]{request.command(result.run)}[/]", soft_wrap=True)
         raise result.run.failure
     if result.promotion:
-        console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}")
+        console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}", soft_wrap=True)
         for line in summary.next_steps(result.promotion):
             console.print(f"  {line}", soft_wrap=True)
         result.promotion.check()
+
+
+def _check_writable(root: Path) -> None:
+    """DVC, which is asked what is stale, keeps notes of its own."""
+    for place in (root, root / paths.STATE, root / ".dvc"):
+        if place.exists() and not os.access(place, os.W_OK):
+            raise ConfigError(f"{place} cannot be written: {RIGHTS}")
 
 
 def _add_commands() -> None:

@@ -131,6 +131,10 @@ class Version:
 
             if not object_of(digest).exists():
                 self._fetch(repo, path)
+            if not object_of(digest).exists():  # without a remote nothing is fetched, and nothing said
+                raise ConfigError(
+                    f"the data of version {self.name} is neither in DVC's cache nor at a remote: whoever made it has to dvc push"
+                )
             place.parent.mkdir(parents=True, exist_ok=True)
             if not digest.endswith(".dir"):
                 _link(object_of(digest), place)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,9 +182,9 @@ def depths(chain: Chain) -> dict[str, int]:
     return known
 
 
-def as_json(chain: Chain) -> str:
-    """The chain as text for other programs."""
-    return json.dumps(as_dict(chain), indent=2)
+def as_json(chain: Chain, checks: Sequence[Mapping[str, str]] | None = None) -> str:
+    """The chain as text for other programs, with what was found where it was verified."""
+    return json.dumps({**as_dict(chain), **({} if checks is None else {"checks": checks})}, indent=2)
 
 
 def as_dict(chain: Chain) -> dict[str, Any]:

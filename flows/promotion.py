@@ -117,7 +117,7 @@ def promote(
         return Promotion(candidate, champion, {}, False, f"{candidate.title} is champion already")
     if candidate.tags.get(ROLLED_BACK) and not wish.why:
         told = f"{candidate.title} was rolled back ({candidate.tags.get(ROLLED_BACK_WHY)})"
-        return Promotion(candidate, champion, {}, False, f"{told}: rootstock promote --why TEXT brings it back")
+        return Promotion(candidate, champion, {}, False, f"{told}: rootstock promote --why TEXT asks its gates again")
     if not wish.dry_run:
         store.client.set_registered_model_alias(CLASSIFIER, CANDIDATE, candidate.number)
     compared = None if wish.new_task else champion

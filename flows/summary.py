@@ -113,6 +113,7 @@ def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]
 def next_steps(promoted: Promotion) -> list[str]:
     """Where to look after a run, and what to do where the champion was made for other images."""
     from flows.evidence import NO_COMPARISON
+    from flows.versions import FORGOTTEN
 
     name = promoted.version.name
     serves = promoted.moved or (promoted.champion is not None and promoted.champion.number == promoted.version.number)
@@ -122,6 +123,10 @@ def next_steps(promoted: Promotion) -> list[str]:
         f"history    rootstock lineage {which}",
         f"ask it     rootstock predict {which} IMAGE",
     ]
+    if not serves and promoted.champion is not None and promoted.champion.tags.get(FORGOTTEN):
+        steps.append(
+            f"forgotten  version {promoted.champion.number}, which stays champion, was trained on images forgotten since"
+        )
     if any(verdict.value == NO_COMPARISON for verdict in promoted.verdicts.values()):
         steps.append("new task?  rootstock promote --new-task --why TEXT makes it champion without a comparison")
     elif promoted.champion is not None and not serves:

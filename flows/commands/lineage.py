@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +29,8 @@ def command(
     from stages.core.errors import Refused
 
     chain = lineage.trace(versions.resolve(Store.open(), reference))
-    print(lineage.as_json(chain) if json else lineage.tree(chain), flush=True)
-    beside = sys.stderr if json else sys.stdout
+    if not json:
+        print(lineage.tree(chain), flush=True)
     checks = []
     if verify:
         from flows.verification import verify as check
@@ -42,6 +43,8 @@ def command(
         from flows.lineage_page import write
 
         write(chain, page, checks)
-        print(f"page: {page}", file=beside)
+        print(f"page: {page}", file=sys.stderr if json else sys.stdout)
+    if json:
+        print(lineage.as_json(chain, [asdict(item) for item in checks] if verify else None))
     if wrong := [item for item in checks if item.state == "differs"]:
         raise Refused(f"{wrong[0].what} differs: {wrong[0].found}")

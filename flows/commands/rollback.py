@@ -22,5 +22,7 @@ def command(
 
     now, before = aliases.rollback(Store.open(), why, to)
     print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
+    if now.tags.get(aliases.UNSEEN):
+        print(f"version {now.number} never was champion: no promotion let it through its gates", file=sys.stderr)
     if gone := now.tags.get(FORGOTTEN):
         print(f"it was trained on what was forgotten since: {gone}", file=sys.stderr)

@@ -110,7 +110,7 @@ def _show(cell: Cell, result: CellResult, done: int, total: int, pace: Pace) -> 
     words = f"{result.score:.4g}" if result.score is not None else f"FAILED: {result.error}"
     ran = [name for name, state in result.stages.items() if state == "ran"]
     how = f"ran {', '.join(ran)}" if ran else "all stages shared"
-    pace.end(f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})", result.seconds)
+    pace.end(f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})", result.seconds if ran else None)
     record.with_options(task_run_name=cell.label)(cell.label, result.state, words, how, return_state=True)
 
 

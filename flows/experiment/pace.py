@@ -20,7 +20,8 @@ WIDTH = 160
 class Pace:
     """A line that moves on a terminal, and a whole one every ten seconds in a pipe.
 
-    Time left: as long as the cells before took on average, ``jobs`` at a time; before the first has ended nobody knows.
+    Time left: as long as the cells before that made something took on average, ``jobs`` at a time; before the first of them
+    has ended nobody knows.
     """
 
     def __init__(self, board: Board, jobs: int) -> None:
@@ -29,9 +30,10 @@ class Pace:
         self.began = time.time()
         self.took: list[float] = []
 
-    def end(self, line: str, seconds: float) -> None:
-        """A cell ended after so many seconds, of which ``line`` tells."""
-        self.took.append(seconds)
+    def end(self, line: str, seconds: float | None) -> None:
+        """A cell ended, of which ``line`` tells: after so many seconds, or None where it found everything made already."""
+        if seconds is not None:
+            self.took.append(seconds)
         self.status.clear()
         print(line, flush=True)
 

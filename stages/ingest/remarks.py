@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from stages.core.errors import DataError
 from stages.core.manifest import Manifest
 from stages.ingest.collect import Listed
@@ -30,9 +32,18 @@ def check_listed(listed: Listed) -> None:
 
 
 def remarks(listed: Listed, manifest: Manifest) -> Iterator[str]:
-    """What readers noticed, and what follows from having no labels."""
+    """What readers noticed, how many labels are not used, and what follows from having none."""
     for _, entries in listed:
         yield from entries.remarks
+    named = np.concatenate(
+        [[source.role == "target" and label is not None for label in entries.labels] for source, entries in listed]
+    )
+    hidden = int((named & manifest.ok & manifest.frame["label"].isna()).sum())
+    if hidden:
+        yield (
+            f"{hidden} more images have labels that are set aside, to learn from few (ingest.labelled_fraction); "
+            "--set ingest.labelled_fraction=1 uses all"
+        )
     if not manifest.classes:
         yield "no image has a label; pretraining and distillation work, fine-tuning and evaluation need class folders"
         tables = sorted({extension for _, entries in listed for extension in entries.ignored} & TABLES)

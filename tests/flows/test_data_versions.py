@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -213,6 +214,15 @@ def test_a_version_whose_opening_was_killed_is_opened_whole(project: Tiny, monke
             Version(project.root, "v1").open(paths.POOL)
         monkeypatch.undo()
         assert len(Version(project.root, "v1").manifest) == len(Version(project.root, "v1").pixels) == 30
+
+
+def test_a_version_whose_bytes_are_nowhere_is_one_line(project: Tiny) -> None:
+    pool(project, "v1", rows(40), pixels(40))
+    pool(project, "v2", rows(41), pixels(41))
+    shutil.rmtree(project.root / ".dvc/cache")
+    shutil.rmtree(project.root / ".rootstock/cache/versions", ignore_errors=True)
+    refused = project.rootstock("data", "diff", "v1", "v2", code=2)
+    assert "the data of version v1 is neither in DVC's cache nor at a remote" in refused and "Traceback" not in refused
 
 
 def test_backfill_runs_every_version_once(project: Tiny, server: str) -> None:

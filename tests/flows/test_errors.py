@@ -171,3 +171,16 @@ def test_a_run_stopped_inside_another_command_ends_in_one_line(one: Any, monkeyp
     monkeypatch.setattr(planning, "dry_plan", stopped)
     asked = one.rootstock("plan")
     assert asked.code == 3 and asked.err.strip() == "rootstock: stopped", asked
+
+
+def test_a_full_disk_behind_the_output_is_one_line(one: Any) -> None:
+    command = [sys.executable, "-m", "flows.cli", "methods"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, cwd=one.root, env=one.environment(None), stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 3 and done.stderr == "rootstock: what is written: No space left on device\n", done
+
+
+def test_who_reads_only_the_first_line_sees_no_traceback(one: Any) -> None:
+    command = f"{sys.executable} -m flows.cli methods | head -1"
+    done = subprocess.run(command, shell=True, cwd=one.root, env=one.environment(None), capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout.count("\n") == 1, done

@@ -51,7 +51,9 @@ def test_rollback_swaps_and_names_what_it_serves(store: Store) -> None:
     assert get(store, 2).tags["rootstock.rolled_back_why"] == "it mistakes cats"
     with pytest.raises(ConfigError, match=r"was itself rolled back \(it mistakes cats\): name a version with --to"):
         aliases.rollback(store, "asked twice")
+    assert not now.tags.get(aliases.UNSEEN)
     now, _ = aliases.rollback(store, "on purpose", to="3")
+    assert now.tags[aliases.UNSEEN], "it never was champion, which the command says"
     assert versions.aliases(store) == {CHAMPION: "3", PREVIOUS: "1"}
     with pytest.raises(ConfigError, match="champion already"):
         aliases.rollback(store, "again", to="3")

@@ -136,6 +136,8 @@ def test_audit_tells_where_an_image_went(registered: Any, tmp_path: Path) -> Non
     assert trained["uri"] in by_file and "rootstock-classifier@1 (champion) was trained on it" in by_file
     by_uri = registered.rootstock("audit", trained["uri"]).out
     assert by_uri.startswith(trained["id"]) and "data version WORKDIR (manifest " in by_uri, "named as reports name it"
+    nowhere = registered.rootstock("audit", str(tmp_path / "b\udcffad.png"))
+    assert nowhere.code == 2 and nowhere.err.count("\n") == 1, "a name that is no text is no traceback"
     unknown = registered.rootstock("audit", "0" * 64).out
     assert "is in no data version" in unknown and "rootstock-classifier@1 (champion) was not trained on it" in unknown
 
