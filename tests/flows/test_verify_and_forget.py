@@ -82,6 +82,17 @@ def test_the_command_fails_on_the_first_difference(registered: Any) -> None:
     report.write_bytes(before)
 
 
+def test_the_sources_are_looked_at_and_that_they_grew_is_no_failure(registered: Any) -> None:
+    with Inside(registered.root):
+        fingerprint = paths.FINGERPRINT.read_bytes()
+        recorded = verification.hash_of(paths.FINGERPRINT)
+        paths.FINGERPRINT.write_text("{}")  # whatever was written down, the sources themselves are asked
+        assert verification._sources(recorded).state == "ok"
+        paths.FINGERPRINT.write_bytes(fingerprint)
+        grown = verification._sources("0" * 32)
+        assert grown.state == "unreachable" and "the sources hold other images by now" in grown.found
+
+
 def test_images_ingested_at_another_size_since_do_not_speak_against_the_weights(registered: Any) -> None:
     with holding(registered, "--to", "ingest", "--set", "ingest.store_size=8"):
         found = registered.rootstock("lineage", f"{CLASSIFIER}@{CHAMPION}", "--verify")
