@@ -61,18 +61,18 @@ class Trail:
 
 
 def find_id(image: str) -> str:
-    """The id of an image: itself where it is a sha256, the pool's where it is the uri of an image there, else the hash of the
-    decoded file as ingest takes it.
+    """The id of an image: itself where it is a sha256, the hash of the decoded file as ingest takes it, or what a manifest says
+    of the image with this uri.
 
     Raises:
-        ConfigError: neither a hash nor a uri of the pool nor a readable image.
+        ConfigError: neither a hash nor a readable image nor a uri that the pool or a data version knows.
     """
     if SHA256.fullmatch(image):
         return image
-    if (known := _of_uri(image)) is not None:
-        return known
     path = Path(image)
     if not path.is_file():
+        if (known := _of_uri(image)) is not None:
+            return known
         raise ConfigError(
             f"{image} is neither a file nor a sha256 of 64 hex digits nor the uri of an image of a data version known here"
         )

@@ -71,7 +71,8 @@ def main() -> None:
     except OSError as error:
         if DEBUG or error.errno not in {*FORBIDDEN, *FULL}:
             raise
-        advice = f": {RIGHTS}" if error.errno in FORBIDDEN else ""
+        ours = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(Path.cwd())
+        advice = f": {RIGHTS}" if error.errno in FORBIDDEN and ours else ""
         print(f"rootstock: {error.filename or 'what is written'}: {error.strerror}{advice}", file=sys.stderr)
         sys.exit(ConfigError.exit_code if error.errno in FORBIDDEN else StageFailed.exit_code)
     except SystemExit as leaving:
@@ -189,9 +190,10 @@ def _report(result: Result, request: Any) -> None:
 
 def _check_writable(root: Path) -> None:
     """DVC, which is asked what is stale, keeps notes of its own."""
-    for place in (root, root / paths.STATE, root / ".dvc"):
-        if place.exists() and not os.access(place, os.W_OK):
-            raise ConfigError(f"{place} cannot be written: {RIGHTS}")
+    for place in (root / paths.STATE, root / ".dvc"):
+        present = place if place.exists() else root
+        if not os.access(present, os.W_OK):
+            raise ConfigError(f"{present} cannot be written: {RIGHTS}")
 
 
 def _add_commands() -> None:
