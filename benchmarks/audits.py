@@ -1,9 +1,10 @@
 """Audits against injected faults: ``python -m benchmarks.audits [--seeds 100] [--minutes N]``.
 
-Rendered shapes, 600 images of 32 pixels. For every seed: clean data through all audits, and data with each fault through the
-audit it is meant for. Prints how often each audit raises a finding on clean data, how often on data with its fault, and recall
-and precision of the images it names. What is found is kept as it goes in ``--scratch``, by the code and parameters that found
-it: the same command goes on where the last one ended, and ``--minutes`` ends it early with the figures so far.
+Rendered shapes, 600 images of 32 pixels. For every seed: clean data through all audits, and data
+with each fault through the audit it is meant for. Prints how often each audit raises a finding on
+clean data, how often on data with its fault, and recall and precision of the images it names. What
+is found is kept as it goes in ``--scratch``, by the code and parameters that found it: the same
+command goes on where the last one ended, and ``--minutes`` ends it early with the figures so far.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ import numpy as np
 
 from stages.core import paths
 from stages.core.audits import parse_audits
-from stages.core.manifest import Manifest
+from stages.core.data.manifest import Manifest
+from stages.core.data.sources import sources
+from stages.core.image.pixel_store import PixelStore
 from stages.core.named import Named
 from stages.core.params import Params, load_params
-from stages.core.pixels import PixelStore
 from stages.core.progress import Progress
-from stages.core.sources import sources
+from stages.ingest.auto_settings import Store
 from stages.ingest.collect import complete_manifest, decode_images, list_sources
-from stages.ingest.resolve import Store
 from stages.validate.audit import Pool
 from stages.validate.profile import Profile, name_of
 
@@ -51,7 +52,9 @@ SOURCES = ("stages/validate", "stages/core", "stages/ingest", "params.yaml", "be
 
 
 class Lab:
-    """Pools by switches and seed, the last one kept, and the profiles that drift is measured against."""
+    """Pools by switches and seed, the last one kept, and the profiles that drift is measured
+    against.
+    """
 
     def __init__(self, folder: Path, params: Params) -> None:
         self.folder, self.params = folder, params
@@ -74,10 +77,19 @@ class Lab:
 
     def _ingested(self, switches: str, seed: int) -> Pool:
         values = self.params.model_dump(by_alias=True)
-        values["ingest"] |= {"source": f"synthetic:images=600,seed={seed},{switches}", "labelled_fraction": 1}
+        values["ingest"] |= {
+            "source": f"synthetic:images=600,seed={seed},{switches}",
+            "labelled_fraction": 1,
+        }
         params = Params.model_validate(values)
         listed = list_sources(sources(params.ingest), params)
-        facts = decode_images(listed, Store(32, 3), params.ingest.max_pixels, self.folder / "pixels", self.folder / "cache")
+        facts = decode_images(
+            listed,
+            Store(32, 3),
+            params.ingest.max_pixels,
+            self.folder / "pixels",
+            self.folder / "cache",
+        )
         manifest = Manifest(complete_manifest(listed, facts, params))
         return Pool(manifest, PixelStore.open(self.folder / "pixels"), seed)
 
@@ -86,7 +98,10 @@ def on_clean(lab: Lab, audits: dict[str, Named], seed: int) -> dict[str, Any]:
     """Which audits raise a finding where there is nothing to find."""
     pool = lab.pool("", seed)
     pool.reference = lab.reference(seed % REFERENCES)
-    found = {name: any(not answer.passed for answer in one.module.audit(pool, one.settings)) for name, one in audits.items()}
+    found = {
+        name: any(not answer.passed for answer in one.module.audit(pool, one.settings))
+        for name, one in audits.items()
+    }
     return {"row": CLEAN, "seed": seed, "alarms": found}
 
 
@@ -101,7 +116,13 @@ def on_faulty(lab: Lab, audits: dict[str, Named], row: str, seed: int) -> dict[s
     failed = [answer for answer in audit.module.audit(pool, audit.settings) if not answer.passed]
     rows = np.concatenate([answer.rows for answer in failed]) if failed else np.empty(0, np.int64)
     recall, precision = _named(pool, rows, fault) if fault else (None, None)
-    return {"row": row, "seed": seed, "detected": bool(failed), "recall": recall, "precision": precision}
+    return {
+        "row": row,
+        "seed": seed,
+        "detected": bool(failed),
+        "recall": recall,
+        "precision": precision,
+    }
 
 
 def _ungrouped(pool: Pool) -> Pool:
@@ -114,13 +135,17 @@ def _ungrouped(pool: Pool) -> Pool:
 
 
 def _named(pool: Pool, rows: np.ndarray, fault: str) -> tuple[float, float]:
-    """Recall and precision of the named images; of near-copies those in another split than their original count."""
+    """Recall and precision of the named images; of near-copies those in another split than their
+    original count.
+    """
     frame = pool.manifest.frame
     faulty = frame["uri"].str.contains(fault).to_numpy(bool)
     if fault == "near-copy":
         place = {uri: row for row, uri in enumerate(frame["uri"])}
         copies = np.flatnonzero(faulty)
-        originals = np.array([place.get(f"synthetic:{frame['uri'].iat[row][-5:]}", row) for row in copies])
+        originals = np.array(
+            [place.get(f"synthetic:{frame['uri'].iat[row][-5:]}", row) for row in copies]
+        )
         across = frame["split"].to_numpy()[copies] != frame["split"].to_numpy()[originals]
         faulty = np.zeros(len(frame), bool)
         faulty[copies[across]] = faulty[originals[across]] = True
@@ -129,18 +154,28 @@ def _named(pool: Pool, rows: np.ndarray, fault: str) -> tuple[float, float]:
 
 
 def measure(record: Path, seeds: int, minutes: float) -> None:
-    """Append a line to the record for every row and seed it has not got; seed by seed, so that all rows get as far."""
+    """Append a line to the record for every row and seed it has not got; seed by seed, so that all
+    rows get as far.
+    """
     params = load_params(paths.PARAMS)
     audits = {audit.name: audit for audit in parse_audits(params.validate_)}
     done = {(line["row"], line["seed"]) for line in _read(record)}
-    left = [(row, seed) for seed in range(seeds) for row in (CLEAN, *FAULTS) if (row, seed) not in done]
+    left = [
+        (row, seed) for seed in range(seeds) for row in (CLEAN, *FAULTS) if (row, seed) not in done
+    ]
     end = time.monotonic() + 60 * minutes
-    with tempfile.TemporaryDirectory() as scratch, record.open("a") as file, Progress("audits", len(left), "pools", 30) as bar:
+    with (
+        tempfile.TemporaryDirectory() as scratch,
+        record.open("a") as file,
+        Progress("audits", len(left), "pools", 30) as bar,
+    ):
         lab = Lab(Path(scratch), params)
         for row, seed in left:
             if time.monotonic() > end:
                 break
-            found = on_clean(lab, audits, seed) if row == CLEAN else on_faulty(lab, audits, row, seed)
+            found = (
+                on_clean(lab, audits, seed) if row == CLEAN else on_faulty(lab, audits, row, seed)
+            )
             file.write(json.dumps(found) + "\n")
             file.flush()
             bar.advance()
@@ -153,8 +188,13 @@ def report(lines: list[dict[str, Any]]) -> None:
         by_row[line["row"]].append(line)
     alarms = [line["alarms"] for line in by_row[CLEAN]]
     if alarms:
-        told = ", ".join(f"{name} {np.mean([alarm[name] for alarm in alarms]):.0%}" for name in alarms[0])
-        print(f"clean, {len(alarms)} seeds: any audit {np.mean([any(alarm.values()) for alarm in alarms]):.0%}; {told}")
+        told = ", ".join(
+            f"{name} {np.mean([alarm[name] for alarm in alarms]):.0%}" for name in alarms[0]
+        )
+        print(
+            f"clean, {len(alarms)} seeds: any audit"
+            f" {np.mean([any(alarm.values()) for alarm in alarms]):.0%}; {told}"
+        )
     for row, (switches, fault) in FAULTS.items():
         found = by_row[row]
         if not found:
@@ -162,7 +202,9 @@ def report(lines: list[dict[str, Any]]) -> None:
         detected = np.mean([line["detected"] for line in found])
         text = f"{row} ({switches}), {len(found)} seeds: detected {detected:.0%}"
         if fault:
-            recall, precision = (np.mean([line[what] for line in found]) for what in ("recall", "precision"))
+            recall, precision = (
+                np.mean([line[what] for line in found]) for what in ("recall", "precision")
+            )
             text += f"; images named: recall {recall:.2f}, precision {precision:.2f}"
         print(text)
 
@@ -189,11 +231,28 @@ def _version() -> str:
 
 def main() -> None:
     """Go on, and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=100, help="of clean data and of each fault (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="end after so long, to go on another time")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=100,
+        help="of clean data and of each fault (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=float("inf"),
+        help="end after so long, to go on another time",
+    )
     scratch = Path(tempfile.gettempdir()) / "rootstock-audits"
-    parser.add_argument("--scratch", type=Path, default=scratch, help="where figures are kept (default: %(default)s)")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=scratch,
+        help="where figures are kept (default: %(default)s)",
+    )
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
     record = arguments.scratch / f"{_version()}.jsonl"

@@ -1,4 +1,6 @@
-"""Who takes turns in ``benchmarks/throughput.py``: each has ``turn(steps)``, which answers with seconds and what it knows."""
+"""Who takes turns in ``benchmarks/throughput.py``: each has ``turn(steps)``, which answers with
+seconds and what it knows.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +31,16 @@ class Case:
 
 def policy() -> Any:
     """lightly's SimCLRTransform in this engine's words, blur included."""
-    from stages.core.views.policy import Policy
+    from stages.core.image.views.policy import Policy
 
     jitter = {"op": "jitter", "brightness": 0.8, "contrast": 0.8, "saturation": 0.8, "hue": 0.2}
-    ops = ({"op": "crop", "scale": (0.08, 1.0)}, {"op": "flip"}, jitter, {"op": "grey"}, {"op": "blur", "probability": 0.5})
+    ops = (
+        {"op": "crop", "scale": (0.08, 1.0)},
+        {"op": "flip"},
+        jitter,
+        {"op": "grey"},
+        {"op": "blur", "probability": 0.5},
+    )
     return Policy(name="simclr", why="the peer's", views=(ops,), local=())
 
 
@@ -43,16 +51,19 @@ class Ours:
         import numpy as np
 
         from stages.core import compute
-        from stages.core.backbones import create_backbone
-        from stages.core.images import decode, resize
-        from stages.core.preprocess import Preprocess
+        from stages.core.image.backbones import create_backbone
+        from stages.core.image.decode import decode, resize
+        from stages.core.image.preprocess import Preprocess
+        from stages.core.image.views.engine import ViewEngine
         from stages.core.training.batches import Pixels, ViewBatches
-        from stages.core.views.engine import ViewEngine
         from stages.pretrain.methods.simclr import SimCLR
 
         compute.deterministic()
         self.case, self.precision = case, precision
-        decoded = [resize(decode(file, 3, 10**8), case.size, "bilinear") for file in sorted(folder.iterdir())]
+        decoded = [
+            resize(decode(file, 3, 10**8), case.size, "bilinear")
+            for file in sorted(folder.iterdir())
+        ]
         self.pixels = np.stack(decoded).transpose(0, 3, 1, 2)
         rows = np.arange(len(decoded))
         preprocess = Preprocess.from_pixels(self, rows)
@@ -74,12 +85,23 @@ class Ours:
         return torch.from_numpy(self.pixels[rows])
 
     def turn(self, steps: int) -> dict[str, float]:
-        """Train for some steps; a checkpoint counts with its share of the ``checkpoint_every`` steps it comes once in."""
-        from stages.core.tracking import Tracker
+        """Train for some steps; a checkpoint counts with its share of the ``checkpoint_every``
+        steps it comes once in.
+        """
+        from stages.core.events import Tracker
         from stages.core.training.checkpoint import Identity, Resume
         from stages.core.training.loop import Recipe, fit
 
-        plan = Recipe("bench", 0, steps, 1e-3, 1e-4, precision=self.precision, checkpoint_every=10**9, log_every=10)
+        plan = Recipe(
+            "bench",
+            0,
+            steps,
+            1e-3,
+            1e-4,
+            precision=self.precision,
+            checkpoint_every=10**9,
+            log_every=10,
+        )
         resume = Resume(Identity({}, {}), Path(tempfile.mkdtemp()))
         with Tracker("bench") as track:
             began = time.perf_counter()
@@ -91,7 +113,9 @@ class Ours:
         return {"seconds": seconds, **self._phases(steps)}
 
     def _phases(self, steps: int) -> dict[str, float]:
-        """Seconds that views and images take in so many steps, found by making a batch or two more, after the turn."""
+        """Seconds that views and images take in so many steps, found by making a batch or two more,
+        after the turn.
+        """
         from stages.core.random import generator
 
         size = self.batches.size
@@ -115,19 +139,25 @@ class Lightly:
         from lightly.models.modules import SimCLRProjectionHead
         from lightly.transforms import SimCLRTransform
 
-        from stages.core.backbones import create_backbone
+        from stages.core.image.backbones import create_backbone
 
         data = LightlyDataset(str(folder.parent), transform=SimCLRTransform(input_size=case.size))
         rows = [number % len(data) for number in range(batch * ENDLESS)]
-        loader = torch.utils.data.DataLoader(torch.utils.data.Subset(data, rows), batch, num_workers=2, drop_last=True)
+        loader = torch.utils.data.DataLoader(
+            torch.utils.data.Subset(data, rows), batch, num_workers=2, drop_last=True
+        )
         self.batches = iter(loader)
         backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)
-        self.network = torch.nn.Sequential(backbone, SimCLRProjectionHead(backbone.num_features, *PROJECTOR)).train()
+        self.network = torch.nn.Sequential(
+            backbone, SimCLRProjectionHead(backbone.num_features, *PROJECTOR)
+        ).train()
         self.criterion = NTXentLoss()
         self.optimizer = torch.optim.SGD(self.network.parameters(), lr=0.06)
 
     def turn(self, steps: int) -> dict[str, float]:
-        """Some steps of a loop that goes on from turn to turn, so workers are running and their queues full."""
+        """Some steps of a loop that goes on from turn to turn, so workers are running and their
+        queues full.
+        """
         began, waited = time.perf_counter(), 0.0
         for _ in range(steps):
             asked = time.perf_counter()
@@ -147,7 +177,7 @@ class Bare:
         import torch
 
         from stages.core import compute
-        from stages.core.backbones import create_backbone
+        from stages.core.image.backbones import create_backbone
         from stages.pretrain.method import mlp
 
         compute.deterministic()
@@ -155,7 +185,9 @@ class Bare:
         backbone = create_backbone(case.backbone, 3, case.size, 0, stem=case.stem)
         network = torch.nn.Sequential(backbone, mlp((backbone.num_features, *PROJECTOR), 0))
         self.network = network.to(where, memory_format=layout).train()  # type: ignore[call-overload]
-        self.images = torch.zeros(2 * batch, 3, case.size, case.size, device=where).contiguous(memory_format=layout)
+        self.images = torch.zeros(2 * batch, 3, case.size, case.size, device=where).contiguous(
+            memory_format=layout
+        )
 
     def step(self) -> None:
         """Forward and backward."""

@@ -1,8 +1,9 @@
-"""What curation finds, on data whose truth is known: ``python -m benchmarks.curation [ROW…]``; no row means all of them.
+"""What curation finds, on data whose truth is known: ``python -m benchmarks.curation [ROW…]``; no
+row means all of them.
 
-One line per figure. Archives are taken from ``../shared/data`` and extracted, with everything else, into ``--scratch``. Each row
-runs in a process of its own and its lines are kept there with its seconds: the same command goes on where the last one ended,
-``--again`` measures anew.
+One line per figure. Archives are taken from ``../shared/data`` and extracted, with everything else,
+into ``--scratch``. Each row runs in a process of its own and its lines are kept there with its
+seconds: the same command goes on where the last one ended, ``--again`` measures anew.
 """
 
 from __future__ import annotations
@@ -36,9 +37,19 @@ ROWS = {
 
 
 def measured(name: str, scratch: Path) -> bool:
-    """Run one row in a process of its own, show its lines and keep them; whether it came to its end."""
+    """Run one row in a process of its own, show its lines and keep them; whether it came to its
+    end.
+    """
     began = time.monotonic()
-    command = [sys.executable, "-m", "benchmarks.curation", "--inside", name, "--scratch", str(scratch)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.curation",
+        "--inside",
+        name,
+        "--scratch",
+        str(scratch),
+    ]
     lines = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
@@ -57,12 +68,18 @@ def kept(name: str, scratch: Path) -> Path:
 
 
 def main() -> None:
-    """Run the rows asked for, one after the other; one that fails does not take the others with it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Run the rows asked for, one after the other; one that fails does not take the others with it."""  # noqa: E501
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("rows", nargs="*", choices=[[], *ROWS], metavar="ROW", help=", ".join(ROWS))
     default = Path(tempfile.gettempdir()) / "rootstock-curation"
-    parser.add_argument("--scratch", type=Path, default=default, help="where to work (default: %(default)s)")
-    parser.add_argument("--again", action="store_true", help="measure rows anew that have been measured")
+    parser.add_argument(
+        "--scratch", type=Path, default=default, help="where to work (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--again", action="store_true", help="measure rows anew that have been measured"
+    )
     parser.add_argument("--inside", choices=ROWS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     scratch = arguments.scratch.resolve()

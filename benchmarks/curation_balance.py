@@ -1,4 +1,6 @@
-"""Does balance even out classes nobody named? Class entropy of what it keeps, beside a random sample of the same size."""
+"""Does balance even out classes nobody named? Class entropy of what it keeps, beside a random
+sample of the same size.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +12,28 @@ import numpy as np
 from benchmarks.curation_pool import extracted, ingest, unlabelled, workplace
 from stages.augment.resolve import resolve
 from stages.core import paths
-from stages.core.backbones import create_backbone
-from stages.core.classifier import LabelledBatches, train, with_head
+from stages.core.data.manifest import Manifest
+from stages.core.image.backbones import create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
+from stages.core.image.views.geometric import light
 from stages.core.io import write_json
-from stages.core.manifest import Manifest
-from stages.core.model import save_model
-from stages.core.pixels import PixelStore
-from stages.core.preprocess import Preprocess
+from stages.core.models.artifact import save_model
 from stages.core.random import numpy_generator
 from stages.core.training.loop import Recipe
-from stages.core.views.light import light
+from stages.core.transfer.supervised import LabelledBatches, train, with_head
+from stages.curate.curation import Curation
 from stages.curate.operators import balance as operator
 from stages.curate.operators import budget
-from stages.curate.state import Curation
 
 SEEDS = 5
 TAUGHT = "registry:taught@others"
 
 
 def digits(scratch: Path) -> None:
-    """Ten digits at 100:1, by what needs no labels and by an encoder that was taught the classes on other digits."""
+    """Ten digits at 100:1, by what needs no labels and by an encoder that was taught the classes on
+    other digits.
+    """
     with workplace(scratch, "balance-digits"):
         manifest, store = ingest("digits")
         truth = manifest.frame["label"].to_numpy(str)
@@ -46,7 +50,15 @@ def shapes(scratch: Path) -> None:
         truth = manifest.frame["label"].to_numpy(str)
         names, counts = np.unique(truth, return_counts=True)
         for encoder in ("pixels", "scattering"):
-            _compare("shapes", manifest, store, truth, dict(zip(names.tolist(), counts.tolist(), strict=True)), 100, encoder)
+            _compare(
+                "shapes",
+                manifest,
+                store,
+                truth,
+                dict(zip(names.tolist(), counts.tolist(), strict=True)),
+                100,
+                encoder,
+            )
 
 
 def kinds(scratch: Path) -> None:
@@ -61,7 +73,15 @@ def kinds(scratch: Path) -> None:
         manifest, store = ingest(source, store_size=32, channels=3)
         truth = manifest.frame["source"].to_numpy(str)
         for encoder in ("pixels", "scattering"):
-            _compare("kinds", manifest, store, truth, {"objects": 10000, "digits": 1000, "shapes": 100}, 300, encoder)
+            _compare(
+                "kinds",
+                manifest,
+                store,
+                truth,
+                {"objects": 10000, "digits": 1000, "shapes": 100},
+                300,
+                encoder,
+            )
 
 
 def photographs(scratch: Path) -> None:
@@ -70,7 +90,9 @@ def photographs(scratch: Path) -> None:
     with workplace(scratch, "balance-cifar"):
         manifest, store = ingest(f"folder:{cifar / 'train'}")
         truth = manifest.frame["label"].to_numpy(str)
-        sizes = dict(zip(sorted(set(truth)), np.geomspace(5000, 50, 10).round().astype(int), strict=True))
+        sizes = dict(
+            zip(sorted(set(truth)), np.geomspace(5000, 50, 10).round().astype(int), strict=True)
+        )
         for encoder in ("pixels", "scattering"):
             _compare("cifar10", manifest, store, truth, sizes, 500, encoder)
 
@@ -85,25 +107,47 @@ def _drawn(truth: np.ndarray, sizes: dict[str, int]) -> np.ndarray:
 
 
 def _teach(manifest: Manifest, store: PixelStore, truth: np.ndarray, pool: np.ndarray) -> None:
-    """An encoder that knows the classes, laid out as a registered one: 800 steps on the labelled digits outside the pool."""
+    """An encoder that knows the classes, laid out as a registered one: 800 steps on the labelled
+    digits outside the pool.
+    """
     others = np.flatnonzero(~pool)
     channels, side = store.shape[1], store.shape[-1]
     preprocess = Preprocess.from_pixels(store, others)
     network = with_head(create_backbone("test_resnet", channels, side, seed=0), 10)
     ops = light(resolve("auto", channels, side))
-    batches = LabelledBatches(store.gather(others), truth[others].astype(np.int64), ops, preprocess, 64, 0)
-    train(network, batches, Recipe("balance: teach", 0, 800, 0.002, 0.05), frozen_norm=False, resume=None, track=None)
+    batches = LabelledBatches(
+        store.gather(others), truth[others].astype(np.int64), ops, preprocess, 64, 0
+    )
+    train(
+        network,
+        batches,
+        Recipe("balance: teach", 0, 800, 0.002, 0.05),
+        frozen_norm=False,
+        resume=None,
+        track=None,
+    )
     right = (
-        network.eval()(preprocess.apply(store.gather(np.flatnonzero(pool)))).argmax(1).numpy() == truth[pool].astype(int)
+        network.eval()(preprocess.apply(store.gather(np.flatnonzero(pool)))).argmax(1).numpy()
+        == truth[pool].astype(int)
     ).mean()
-    print(f"balance: {TAUGHT} learnt from {len(others):,} labelled digits and names {right:.3f} of the pool", flush=True)
+    print(
+        f"balance: {TAUGHT} learnt from {len(others):,} labelled digits and names {right:.3f} of"
+        " the pool",
+        flush=True,
+    )
     save_model("taught", network.backbone, {"method": "benchmark"}, preprocess)
     digest = hashlib.sha256(Path("taught/weights.safetensors").read_bytes()).hexdigest()
     write_json(paths.ENCODER, {"encoder": TAUGHT, "digest": digest, "folder": "taught"})
 
 
 def _compare(
-    name: str, manifest: Manifest, store: PixelStore, truth: np.ndarray, sizes: dict[str, int], wanted: int, encoder: str
+    name: str,
+    manifest: Manifest,
+    store: PixelStore,
+    truth: np.ndarray,
+    sizes: dict[str, int],
+    wanted: int,
+    encoder: str,
 ) -> None:
     keep = _drawn(truth, sizes)
     pool = unlabelled(manifest, keep)

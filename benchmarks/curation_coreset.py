@@ -10,8 +10,8 @@ import pandas as pd
 
 from benchmarks.curation_pool import extracted, ingest, workplace
 from stages.core.random import numpy_generator
+from stages.curate.curation import Curation
 from stages.curate.operators import target_coreset
-from stages.curate.state import Curation
 
 VEHICLES = ("airplane", "automobile", "ship", "truck")
 TARGET = 500
@@ -33,23 +33,37 @@ def coreset(scratch: Path) -> None:
         manifest, store = ingest(source, store_size=32, channels=3)
         frame = manifest.frame
         target = (frame["source"] == "target").to_numpy()
-        own = frame["id"].isin(frame.loc[target, "id"]).to_numpy()  # the target's own images are not there to be found
+        own = (
+            frame["id"].isin(frame.loc[target, "id"]).to_numpy()
+        )  # the target's own images are not there to be found
         of_cifar = (frame["source"] == "cifar").to_numpy()
         test_half = frame["uri"].str.startswith("cifar:test/").to_numpy()
-        for name, pool in {"all of CIFAR-10": ~own, "its test images": ~own & (~of_cifar | test_half)}.items():
+        for name, pool in {
+            "all of CIFAR-10": ~own,
+            "its test images": ~own & (~of_cifar | test_half),
+        }.items():
             for encoder in ENCODERS:
                 for stop in STOPS:
                     curation = Curation(manifest, store, encoder, 1.0, 0)
                     curation.keep &= pool | target
                     target_coreset.apply(curation, target_coreset.Settings(stop=stop))
-                    _tell(f"{name}, {encoder}, stop {stop}", frame, of_cifar, pool, curation.keep & pool)
+                    _tell(
+                        f"{name}, {encoder}, stop {stop}",
+                        frame,
+                        of_cifar,
+                        pool,
+                        curation.keep & pool,
+                    )
 
 
-def _tell(name: str, frame: pd.DataFrame, of_cifar: np.ndarray, pool: np.ndarray, chosen: np.ndarray) -> None:
+def _tell(
+    name: str, frame: pd.DataFrame, of_cifar: np.ndarray, pool: np.ndarray, chosen: np.ndarray
+) -> None:
     vehicle = of_cifar & frame["uri"].str.contains("|".join(VEHICLES)).to_numpy()
     print(
-        f"coreset: pool with {name}: {chosen.sum():,} chosen of {pool.sum():,}, {of_cifar[chosen].mean():.3f} CIFAR-10 "
-        f"(chance {of_cifar[pool].mean():.3f}), vehicles {vehicle[chosen].mean() / vehicle[pool].mean():.2f} times chance",
+        f"coreset: pool with {name}: {chosen.sum():,} chosen of {pool.sum():,},"
+        f" {of_cifar[chosen].mean():.3f} CIFAR-10 (chance {of_cifar[pool].mean():.3f}), vehicles"
+        f" {vehicle[chosen].mean() / vehicle[pool].mean():.2f} times chance",
         flush=True,
     )
 

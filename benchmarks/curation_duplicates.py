@@ -12,14 +12,16 @@ from PIL import Image, ImageEnhance
 
 from benchmarks.curation_pool import extracted, ingest, workplace
 from stages.core.random import numpy_generator
+from stages.curate.curation import Curation
 from stages.curate.operators import near_duplicates
-from stages.curate.state import Curation
 
 IMAGES, COPIES = 40_000, 2_000
 
 
 def duplicates(scratch: Path) -> None:
-    """Recall of 2,000 altered copies in 40,000 images, and precision over the pairs that name one of them."""
+    """Recall of 2,000 altered copies in 40,000 images, and precision over the pairs that name one
+    of them.
+    """
     cifar = extracted("cifar10", scratch)
     lot = numpy_generator(0, "near")
     files = sorted(cifar.rglob("*.jp*g"))
@@ -39,13 +41,18 @@ def duplicates(scratch: Path) -> None:
         near_duplicates.apply(curation, near_duplicates.Settings())
         seconds = time.process_time() - began
         names = manifest.frame["uri"].to_numpy(str)
-        pairs = [(names[row], curation.reason[row].split(" like ")[1]) for row in np.flatnonzero(~curation.keep)]
+        pairs = [
+            (names[row], curation.reason[row].split(" like ")[1])
+            for row in np.flatnonzero(~curation.keep)
+        ]
     mine = [pair for pair in pairs if any("copy-" in name for name in pair)]
     true = [pair for pair in mine if len({origin(name) for name in pair}) == 1]
     found = {name for pair in true for name in pair if "copy-" in name}
     print(
-        f"near-duplicates: recall {len(found) / COPIES:.4f}, precision {len(true) / max(len(mine), 1):.4f} over {len(mine)} "
-        f"pairs with a copy; {len(pairs) - len(mine)} other pairs; {seconds:.0f} processor seconds for {len(names):,} images"
+        f"near-duplicates: recall {len(found) / COPIES:.4f}, precision"
+        f" {len(true) / max(len(mine), 1):.4f} over {len(mine)} pairs with a copy;"
+        f" {len(pairs) - len(mine)} other pairs; {seconds:.0f} processor seconds for {len(names):,}"
+        " images"
     )
 
 

@@ -16,7 +16,8 @@ POINTS, WIDTH, CLUSTERS, TURNS = 1_000_000, 128, 1000, 2
 
 
 def k_means(scratch: Path) -> None:
-    """Fit (20 iterations on 256 points per cluster, as faiss does by default) and assign all points, ours and theirs in turns.
+    """Fit (20 iterations on 256 points per cluster, as faiss does by default) and assign all
+    points, ours and theirs in turns.
 
     Ratios are of processor seconds, which other work on the machine disturbs least.
     """
@@ -36,13 +37,16 @@ def k_means(scratch: Path) -> None:
             wall = time.perf_counter() - clock
             errors[name] = _error(points, centroids)
             print(
-                f"kmeans: {name}: {seconds[name][-1]:.1f} processor seconds, {wall:.1f} s, error {errors[name]:.3f}", flush=True
+                f"kmeans: {name}: {seconds[name][-1]:.1f} processor seconds, {wall:.1f} s, error"
+                f" {errors[name]:.3f}",
+                flush=True,
             )
     if len(contenders) == 2:
         ratio = float(np.median(np.array(seconds["ours"]) / np.array(seconds["faiss"])))
         print(
-            f"kmeans: {POINTS:,} x {WIDTH}, k = {CLUSTERS}, {torch.get_num_threads()} threads: ours ÷ faiss {ratio:.2f}, "
-            f"squared error ours ÷ faiss {errors['ours'] / errors['faiss']:.3f}"
+            f"kmeans: {POINTS:,} x {WIDTH}, k = {CLUSTERS}, {torch.get_num_threads()} threads: ours"
+            f" ÷ faiss {ratio:.2f}, squared error ours ÷ faiss"
+            f" {errors['ours'] / errors['faiss']:.3f}"
         )
 
 

@@ -13,12 +13,15 @@ import pandas as pd
 
 from benchmarks.curation_pool import ROOT, workplace
 from stages.core import paths
-from stages.core.manifest import COLUMNS, Manifest
-from stages.core.pixels import PixelWriter
+from stages.core.data.manifest import COLUMNS, Manifest
+from stages.core.image.pixel_store import PixelWriter
 from stages.core.random import numpy_generator
 
 ROWS, SIDE, BLOCK = 1_000_000, 16, 10_000
-STEPS = "[exact_duplicates, {prototypes: {prototypes: 32}}, {pseudo_classes: {classes: 100}}, balance, budget]"
+STEPS = (
+    "[exact_duplicates, {prototypes: {prototypes: 32}}, {pseudo_classes: {classes: 100}}, balance,"
+    " budget]"
+)
 
 
 def memory(scratch: Path) -> None:
@@ -32,9 +35,20 @@ def memory(scratch: Path) -> None:
         for steps in (STEPS, "[exact_duplicates, near_duplicates, balance]"):
             _set(steps)
             done = subprocess.run([sys.executable, "-m", "stages.curate"], check=False)
-            events = [json.loads(line) for line in (paths.EVENTS / "curate.jsonl").read_text().splitlines()]
-            system = {key: value for event in events if event["kind"] == "metrics" for key, value in event["values"].items()}
-            peak, seconds = (float(system.get(f"system.{name}", "nan")) for name in ("peak_memory_mib", "seconds"))
+            events = [
+                json.loads(line)
+                for line in (paths.EVENTS / "curate.jsonl").read_text().splitlines()
+            ]
+            system = {
+                key: value
+                for event in events
+                if event["kind"] == "metrics"
+                for key, value in event["values"].items()
+            }
+            peak, seconds = (
+                float(system.get(f"system.{name}", "nan"))
+                for name in ("peak_memory_mib", "seconds")
+            )
             print(
                 f"memory: {ROWS:,} rows of {SIDE} x {SIDE}, {steps}: exit {done.returncode}, "
                 f"{peak / 1024:.2f} GiB, {seconds:.0f} s",
@@ -43,7 +57,7 @@ def memory(scratch: Path) -> None:
 
 
 def _set(steps: str) -> None:
-    from flows.overrides import override
+    from flows.project.params_file import override
 
     override(["curate.budget=0.5", f"curate.steps={steps}"])
 

@@ -1,4 +1,6 @@
-"""What the curation figures are measured on: the shared archives, extracted once, and pools made of them by the ingest stage."""
+"""What the curation figures are measured on: the shared archives, extracted once, and pools made of
+them by the ingest stage.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from stages.core import paths
-from stages.core.manifest import Manifest
+from stages.core.data.manifest import Manifest
+from stages.core.events import Tracker
+from stages.core.image.pixel_store import PixelStore
 from stages.core.params import Params, load_params
-from stages.core.pixels import PixelStore
 from stages.core.progress import Progress
-from stages.core.tracking import Tracker
 
 ROOT = Path(__file__).resolve().parents[1]
 ARCHIVES = ROOT.parent / "shared" / "data"
@@ -73,13 +75,17 @@ def run_stage(name: str, params: Params) -> None:
 
 
 def ingest(source: object, **changes: object) -> tuple[Manifest, PixelStore]:
-    """Manifest and pixels of a source, nothing held out unless asked for; unchanged sources are not read again."""
+    """Manifest and pixels of a source, nothing held out unless asked for; unchanged sources are not
+    read again.
+    """
     held_out = {"validation_fraction": 0, "test_fraction": 0, "labelled_fraction": 1}
     run_stage("ingest", params_with(ingest={"source": source, **held_out, **changes}))
     return Manifest.read(paths.POOL_MANIFEST), PixelStore.open()
 
 
 def unlabelled(manifest: Manifest, keep: np.ndarray) -> Manifest:
-    """The same rows without labels, all of them for pretraining; those not in ``keep`` (a mask) are out."""
+    """The same rows without labels, all of them for pretraining; those not in ``keep`` (a mask) are
+    out.
+    """
     status = np.where(keep & manifest.ok, "ok", "quarantined")
     return Manifest(manifest.frame.assign(label=None, split="none", role="pool", status=status))

@@ -1,9 +1,10 @@
 """Speed of ingest on real files: ``python -m benchmarks.ingest CIFAR10_FOLDER [--side PIXELS]``.
 
-Prints images per second of a bare PIL loop and of ``python -m stages.ingest`` on the same files, of adding 1,000 images to the
-60,000, of a run in which nothing is new, and the least that any program in Python would need for the latter: to start with numpy
-and pyarrow, and to look up the files' names, sizes and times. Everything happens in a temporary folder beside the
-data, on hard links to them, or with ``--side`` on JPEG files of that side made from them.
+Prints images per second of a bare PIL loop and of ``python -m stages.ingest`` on the same files, of
+adding 1,000 images to the 60,000, of a run in which nothing is new, and the least that any program
+in Python would need for the latter: to start with numpy and pyarrow, and to look up the files'
+names, sizes and times. Everything happens in a temporary folder beside the data, on hard links to
+them, or with ``--side`` on JPEG files of that side made from them.
 """
 
 from __future__ import annotations
@@ -26,15 +27,17 @@ import yaml
 from PIL import Image
 
 from stages.core import paths
-from stages.core.pixels import SHARDS
+from stages.core.image.pixel_store import SHARDS
 
 ADDED = 1000
 SUBREAPER = 36
 
 
 def pil_loop(files: list[str], size: int | None) -> tuple[float, float]:
-    """Seconds, and processor seconds, to open every file, decode it to RGB, scale it to ``size`` and hold its pixels as an array,
-    as a data loader without workers does. Nothing is hashed or written; without a ``size`` nothing is scaled."""
+    """Seconds, and processor seconds, to open every file, decode it to RGB, scale it to ``size``
+    and hold its pixels as an array, as a data loader without workers does. Nothing is hashed or
+    written; without a ``size`` nothing is scaled.
+    """
     began, before = time.monotonic(), time.process_time()
     for file in files:
         with Image.open(file) as image:
@@ -44,14 +47,21 @@ def pil_loop(files: list[str], size: int | None) -> tuple[float, float]:
 
 
 def stage(project: Path) -> tuple[float, float]:
-    """Seconds of the whole stage, start of Python included, and processor seconds of it with its workers.
+    """Seconds of the whole stage, start of Python included, and processor seconds of it with its
+    workers.
 
-    What others wrote, such as the images themselves, is on the disk before: the stage asks for its own files to be.
+    What others wrote, such as the images themselves, is on the disk before: the stage asks for its
+    own files to be.
     """
     root = Path(__file__).resolve().parents[1]
     os.sync()
     began, before = time.monotonic(), processor()
-    subprocess.run([sys.executable, "-m", "stages.ingest"], cwd=project, check=True, env=os.environ | {"PYTHONPATH": str(root)})
+    subprocess.run(
+        [sys.executable, "-m", "stages.ingest"],
+        cwd=project,
+        check=True,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
     taken = time.monotonic() - began
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -101,7 +111,9 @@ def enlarge_one(file: str, place: Path, side: int) -> None:
 
 
 def look_up(root: Path) -> float:
-    """Seconds to look up name, size and times of every file below a folder, which whoever wants to know what is new must."""
+    """Seconds to look up name, size and times of every file below a folder, which whoever wants to
+    know what is new must.
+    """
     began = time.monotonic()
     folders = [str(root)]
     while folders:
@@ -116,12 +128,14 @@ def look_up(root: Path) -> float:
 
 def shards(project: Path) -> dict[int, int]:
     """Inode of each shard of the store → its bytes."""
-    found = [file.stat() for file in (project / paths.POOL_PIXELS).iterdir() if file.suffix in SHARDS]
+    found = [
+        file.stat() for file in (project / paths.POOL_PIXELS).iterdir() if file.suffix in SHARDS
+    ]
     return {one.st_ino: one.st_size for one in found}
 
 
 def start() -> float:
-    """Seconds to start Python with numpy and pyarrow's Parquet, without which there is no manifest."""
+    """Seconds to start Python with numpy and pyarrow's Parquet, without which there is no manifest."""  # noqa: E501
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import numpy, pyarrow.parquet"], check=True)
     return time.monotonic() - began
@@ -130,12 +144,17 @@ def start() -> float:
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="JPEG files, one folder per class, below train and test")
+    parser.add_argument(
+        "folder", type=Path, help="JPEG files, one folder per class, below train and test"
+    )
     parser.add_argument("--side", type=int, help="make them so many pixels wide and high first")
     parser.add_argument(
         "--store-size",
         type=int,
-        help="pixels of the store, which the loop scales to as well; without it what ingest chooses (of CIFAR-10 the 32 it has)",
+        help=(
+            "pixels of the store, which the loop scales to as well; without it what ingest chooses"
+            " (of CIFAR-10 the 32 it has)"
+        ),
     )
     arguments = parser.parse_args()
     source = arguments.folder.resolve()
@@ -170,15 +189,37 @@ def main() -> None:
         names = min(look_up(images) for _ in range(3))
         started = min(start() for _ in range(3))
     loop, work = (statistics.mean(column) for column in zip(*loops, strict=True))
-    print(f"PIL loop: {len(files) / loop:,.0f} images/s ({loop:.1f} s, {work:.1f} processor seconds; the mean of two)")
-    for name, (wall, used) in {"first ingest": first, f"adding {ADDED}": grown, "nothing new": again}.items():
-        print(f"{name}: {wall:.1f} s, {used:.1f} processor seconds; {wall / first[0]:.1%} and {used / first[1]:.1%} of the first")
+    print(
+        f"PIL loop: {len(files) / loop:,.0f} images/s ({loop:.1f} s, {work:.1f} processor seconds;"
+        " the mean of two)"
+    )
+    for name, (wall, used) in {
+        "first ingest": first,
+        f"adding {ADDED}": grown,
+        "nothing new": again,
+    }.items():
+        print(
+            f"{name}: {wall:.1f} s, {used:.1f} processor seconds; {wall / first[0]:.1%} and"
+            f" {used / first[1]:.1%} of the first"
+        )
     wall, used = grown[0] - again[0], grown[1] - again[1]
-    print(f"the {ADDED} themselves: {wall:.2f} s, {used:.2f} processor seconds; {wall / first[0]:.1%} and {used / first[1]:.1%}")
-    print(f"names, sizes and times of {len(files) + ADDED:,} files alone: {names:.2f} s, {names / first[0]:.1%} of the first")
-    print(f"starting Python with numpy and pyarrow alone: {started:.2f} s, {started / first[0]:.1%} of the first")
+    print(
+        f"the {ADDED} themselves: {wall:.2f} s, {used:.2f} processor seconds; {wall / first[0]:.1%}"
+        f" and {used / first[1]:.1%}"
+    )
+    print(
+        f"names, sizes and times of {len(files) + ADDED:,} files alone: {names:.2f} s,"
+        f" {names / first[0]:.1%} of the first"
+    )
+    print(
+        f"starting Python with numpy and pyarrow alone: {started:.2f} s, {started / first[0]:.1%}"
+        " of the first"
+    )
     new = [size for inode, size in after.items() if inode not in before]
-    print(f"written anew: {len(new)} of {len(after)} shards, {sum(new) / 1e6:.0f} of {sum(after.values()) / 1e6:.0f} MB")
+    print(
+        f"written anew: {len(new)} of {len(after)} shards, {sum(new) / 1e6:.0f} of"
+        f" {sum(after.values()) / 1e6:.0f} MB"
+    )
     rate = f"{len(files) / first[0]:,.0f} images/s, {loop / first[0]:.2f} times the loop"
     print(f"first ingest: {rate}; processor time {first[1] / work:.2f} of the loop's")
 

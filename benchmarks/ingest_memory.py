@@ -1,7 +1,8 @@
 """Memory of ingest: ``python -m benchmarks.ingest_memory [IMAGES [FOLDER]]`` (1,000,000 images).
 
-Writes that many different 8 x 8 images as PNG into a Parquet file in a temporary folder, ingests them as a user would and
-prints the largest memory of the stage alone and of it with its workers, twice: from nothing, and again when nothing is new.
+Writes that many different 8 x 8 images as PNG into a Parquet file in a temporary folder, ingests
+them as a user would and prints the largest memory of the stage alone and of it with its workers,
+twice: from nothing, and again when nothing is new.
 """
 
 from __future__ import annotations
@@ -32,8 +33,15 @@ def png(pixels: np.ndarray) -> bytes:
     """A grey 8 x 8 image as a PNG file."""
     rows = np.zeros((8, 9), np.uint8)
     rows[:, 1:] = pixels
-    parts = ((b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"IDAT", zlib.compress(rows.tobytes(), 0)), (b"IEND", b""))
-    chunks = (struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in parts)
+    parts = (
+        (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows.tobytes(), 0)),
+        (b"IEND", b""),
+    )
+    chunks = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in parts
+    )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
 
 
@@ -43,13 +51,17 @@ def groups(images: int) -> Iterator[pa.Table]:
     for first in range(0, images, GROUP):
         pixels = lot.integers(0, 256, (min(GROUP, images - first), 8, 8), np.uint8)
         labels = [str(number % 10) for number in range(len(pixels))]
-        yield pa.table({"image": pa.array([png(image) for image in pixels], pa.binary()), "label": labels})
+        yield pa.table(
+            {"image": pa.array([png(image) for image in pixels], pa.binary()), "label": labels}
+        )
 
 
 def resident(process: int) -> int:
     """Resident bytes of a process; 0 when it has gone."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
     except (OSError, IndexError):
         return 0
 
@@ -57,7 +69,11 @@ def resident(process: int) -> int:
 def children(process: int) -> list[int]:
     """Its children, those of all its threads, and theirs."""
     try:
-        own = [int(name) for file in Path(f"/proc/{process}/task").glob("*/children") for name in file.read_text().split()]
+        own = [
+            int(name)
+            for file in Path(f"/proc/{process}/task").glob("*/children")
+            for name in file.read_text().split()
+        ]
     except OSError:
         return []
     return own + [below for child in own for below in children(child)]
@@ -67,11 +83,18 @@ def watched(project: Path) -> tuple[float, float, float]:
     """Seconds, and the largest MiB of the stage and of the stage with its workers."""
     root = Path(__file__).resolve().parents[1]
     began = time.monotonic()
-    process = subprocess.Popen([sys.executable, "-m", "stages.ingest"], cwd=project, env=os.environ | {"PYTHONPATH": str(root)})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "stages.ingest"],
+        cwd=project,
+        env=os.environ | {"PYTHONPATH": str(root)},
+    )
     alone = together = 0
     while process.poll() is None:
         mine = resident(process.pid)
-        alone, together = max(alone, mine), max(together, mine + sum(map(resident, children(process.pid))))
+        alone, together = (
+            max(alone, mine),
+            max(together, mine + sum(map(resident, children(process.pid)))),
+        )
         time.sleep(0.2)
     if process.returncode:
         sys.exit(process.returncode)
@@ -82,7 +105,9 @@ def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", type=int, nargs="?", default=1_000_000)
-    parser.add_argument("folder", type=Path, nargs="?", help="where to work (the system's temporary folder)")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="where to work (the system's temporary folder)"
+    )
     given = parser.parse_args()
     images = given.images
     if given.folder:
@@ -99,7 +124,10 @@ def main() -> None:
         (project / paths.PARAMS).write_text(yaml.safe_dump(values))
         for what in ("from nothing", "nothing new"):
             seconds, alone, together = watched(project)
-            print(f"{what}: {images:,} images, {seconds:.0f} s, {alone:,.0f} MiB the stage, {together:,.0f} MiB with its workers")
+            print(
+                f"{what}: {images:,} images, {seconds:.0f} s, {alone:,.0f} MiB the stage,"
+                f" {together:,.0f} MiB with its workers"
+            )
 
 
 if __name__ == "__main__":

@@ -16,14 +16,23 @@ Round = dict[str, dict[str, float]]
 
 
 def code() -> str:
-    """A hash of what is measured, changes not yet committed included: rounds of other code do not belong together."""
-    commands = (["rev-parse", "HEAD:stages", "HEAD:benchmarks"], ["diff", "HEAD", "--", "stages", "benchmarks"])
-    said = [subprocess.run(["git", *words], cwd=ROOT, capture_output=True).stdout for words in commands]
+    """A hash of what is measured, changes not yet committed included: rounds of other code do not
+    belong together.
+    """
+    commands = (
+        ["rev-parse", "HEAD:stages", "HEAD:benchmarks"],
+        ["diff", "HEAD", "--", "stages", "benchmarks"],
+    )
+    said = [
+        subprocess.run(["git", *words], cwd=ROOT, capture_output=True).stdout for words in commands
+    ]
     return hashlib.sha256(b"".join(said)).hexdigest()[:16]
 
 
 class Kept:
-    """Rounds of interleaved turns (contender → what its turn answered), kept if they were made in the same way."""
+    """Rounds of interleaved turns (contender → what its turn answered), kept if they were made in
+    the same way.
+    """
 
     def __init__(self, file: Path, about: Mapping[str, Any]) -> None:
         self.file, self.about = file, json.loads(json.dumps(about))

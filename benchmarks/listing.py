@@ -1,7 +1,8 @@
-"""One folder of a million images: seconds and memory of listing it and of hashing its files, the first time and again.
+"""One folder of a million images: seconds and memory of listing it and of hashing its files, the
+first time and again.
 
-``python -m benchmarks.listing [--files N] [--scratch FOLDER]``. The files are hard links to twenty pictures, so they take no room
-but their names; they are removed at the end.
+``python -m benchmarks.listing [--files N] [--scratch FOLDER]``. The files are hard links to twenty
+pictures, so they take no room but their names; they are removed at the end.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from stages.core.folders import content_hashes, walk
+from stages.core.data.folders import content_hashes, walk
 
 DIFFERENT = 20
 
@@ -28,16 +29,25 @@ def fill(folder: Path, files: int) -> None:
     folder.mkdir()
     lot = np.random.default_rng(0)
     for number in range(DIFFERENT):
-        Image.fromarray(lot.integers(0, 256, (8, 8)).astype(np.uint8)).save(folder.parent / f"{number}.png")
+        Image.fromarray(lot.integers(0, 256, (8, 8)).astype(np.uint8)).save(
+            folder.parent / f"{number}.png"
+        )
     for number in range(files):
         os.link(folder.parent / f"{number % DIFFERENT}.png", folder / f"{number:07}.png")
 
 
 def main() -> None:
     """Print a line for each step."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--files", type=int, default=1_000_000)
-    parser.add_argument("--scratch", type=Path, default=None, help="where the folder is made (default: the system's)")
+    parser.add_argument(
+        "--scratch",
+        type=Path,
+        default=None,
+        help="where the folder is made (default: the system's)",
+    )
     arguments = parser.parse_args()
     with TemporaryDirectory(dir=arguments.scratch) as scratch:
         folder = Path(scratch) / "images"
@@ -56,7 +66,10 @@ def told(what: str) -> Iterator[None]:
     yield
     clock, processor = time.perf_counter() - clock, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{what:<22} {clock:6.1f} s, {processor:5.1f} of the processor; peak {peak:,.0f} MiB", flush=True)
+    print(
+        f"{what:<22} {clock:6.1f} s, {processor:5.1f} of the processor; peak {peak:,.0f} MiB",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""``python -m benchmarks.registry PROJECT``: how long lineage, audit and promote take with 50 versions and 500 runs in the store.
+"""``python -m benchmarks.registry PROJECT``: how long lineage, audit and promote take with 50
+versions and 500 runs in the store.
 
-PROJECT is a checkout in which ``rootstock run`` has finished; it is copied and left alone. Commands are timed as a user waits
-for them, Python's start included; processor seconds (of all their processes) tell more where others use the machine too.
-``--fill`` fills PROJECT itself and stops; a filled one is timed at once.
+PROJECT is a checkout in which ``rootstock run`` has finished; it is copied and left alone. Commands
+are timed as a user waits for them, Python's start included; processor seconds (of all their
+processes) tell more where others use the machine too. ``--fill`` fills PROJECT itself and stops; a
+filled one is timed at once.
 """
 
 from __future__ import annotations
@@ -19,13 +21,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from flows import versions
-from flows.environment import enter
-from flows.overrides import override
-from flows.tracking import Store
-from flows.versions import CHAMPION, CLASSIFIER
+from flows.adapters.mlflow.store import Store
+from flows.project.environment import enter
+from flows.project.params_file import override
+from flows.registry import versions
+from flows.registry.versions import CHAMPION, CLASSIFIER
 from stages.core import paths
-from tests.flows.registry_store import answers, chain, classifier, version
+from tests.support.registry import answers, chain, classifier, version
 
 VERSIONS, RUNS = 50, 500
 REPEATS = 3
@@ -33,7 +35,9 @@ COMPUTE = ("lineage", "champion")
 
 
 def fill(store: Store, folder: Path) -> tuple[int, int]:
-    """Add versions, each with a whole chain and answers, and further runs; returns how many there are."""
+    """Add versions, each with a whole chain and answers, and further runs; returns how many there
+    are.
+    """
     model = classifier(folder / "model")
     while len(versions.every(store, CLASSIFIER)) < VERSIONS + 1:
         number = len(versions.every(store, CLASSIFIER))
@@ -50,7 +54,9 @@ def fill(store: Store, folder: Path) -> tuple[int, int]:
 def seconds(*arguments: str) -> tuple[float, float]:
     """The time one command takes from the shell, and the processor seconds it costs."""
     began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-m", "flows.cli", *arguments], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *arguments], capture_output=True, text=True, check=False
+    )
     taken, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode:
         sys.exit(f"rootstock {' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
@@ -58,21 +64,29 @@ def seconds(*arguments: str) -> tuple[float, float]:
 
 
 def measure(name: str, *arguments: str, before: Callable[[], object] = lambda: None) -> None:
-    """Print the median of a few repetitions; ``before`` puts the store into the same state each time."""
+    """Print the median of a few repetitions; ``before`` puts the store into the same state each
+    time.
+    """
     times = []
     for _ in range(REPEATS):
         before()
         times.append(seconds(*arguments))
     wall, busy = (sorted(column) for column in zip(*times, strict=True))
     middle = REPEATS // 2
-    print(f"{name:<32} {wall[middle]:5.2f} s ({wall[0]:.2f} … {wall[-1]:.2f})   processor {busy[middle]:5.2f} s", flush=True)
+    print(
+        f"{name:<32} {wall[middle]:5.2f} s ({wall[0]:.2f} … {wall[-1]:.2f})   processor"
+        f" {busy[middle]:5.2f} s",
+        flush=True,
+    )
 
 
 def measure_all(store: Store, page: Path) -> None:
     """Every command, one line each."""
     known = versions.every(store, CLASSIFIER)
     newest, oldest = known[0].number, known[-1].number
-    workspace = next(version.number for version in known if Path(version.tags[versions.PATH]) == paths.FINETUNED)
+    workspace = next(
+        version.number for version in known if Path(version.tags[versions.PATH]) == paths.FINETUNED
+    )
     image = str(pd.read_parquet(paths.CURATED_MANIFEST, columns=["id"])["id"].iloc[0])
 
     def crown_another() -> None:
@@ -80,7 +94,11 @@ def measure_all(store: Store, page: Path) -> None:
 
     def unregister() -> None:
         crown_another()
-        mine = [one for one in versions.every(store, CLASSIFIER) if Path(one.tags[versions.PATH]) == paths.FINETUNED]
+        mine = [
+            one
+            for one in versions.every(store, CLASSIFIER)
+            if Path(one.tags[versions.PATH]) == paths.FINETUNED
+        ]
         for one in mine:
             store.client.delete_model_version(CLASSIFIER, one.number)
 
@@ -111,7 +129,10 @@ def main() -> None:
         enter(root)
         store = Store.open()
         count, runs = fill(store, Path(folder))
-        print(f"{count} versions, {runs} runs, mlflow.db {Path('mlruns/mlflow.db').stat().st_size / 2**20:.1f} MiB")
+        print(
+            f"{count} versions, {runs} runs, mlflow.db"
+            f" {Path('mlruns/mlflow.db').stat().st_size / 2**20:.1f} MiB"
+        )
         if not only_fill:
             override([f"promote.gates.{gate}=false" for gate in COMPUTE])
             measure_all(store, Path(folder) / "page.html")

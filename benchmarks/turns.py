@@ -1,4 +1,6 @@
-"""Contenders as processes that take turns: all but the one whose turn it is are stopped, workers and threads included."""
+"""Contenders as processes that take turns: all but the one whose turn it is are stopped, workers
+and threads included.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +15,19 @@ from typing import Any
 
 
 class Contender:
-    """One process and its workers. It computes during its turns and is frozen (SIGSTOP) between them."""
+    """One process and its workers. It computes during its turns and is frozen (SIGSTOP) between
+    them.
+    """
 
     def __init__(self, command: list[str], log: Path) -> None:
         self.log = log
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("wb"), text=True, start_new_session=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log.open("wb"),
+            text=True,
+            start_new_session=True,
         )
 
     def __enter__(self) -> Contender:
@@ -30,12 +39,17 @@ class Contender:
         self._signal(signal.SIGSTOP)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self._signal(signal.SIGKILL)
         self.process.wait()
 
     def turn(self, steps: int) -> dict[str, float]:
-        """Let it take some steps: what it answers, and the most memory it has held so far, in MiB."""
+        """Let it take some steps: what it answers, and the most memory it has held so far, in MiB."""  # noqa: E501
         self._signal(signal.SIGCONT)
         assert self.process.stdin
         self.process.stdin.write(f"{steps}\n")
@@ -66,7 +80,9 @@ def serve(contender: Any) -> None:
 
 
 def memory(pid: int) -> float:
-    """MiB: the most a process ever held, and what its children hold besides (pages they share with it count once)."""
+    """MiB: the most a process ever held, and what its children hold besides (pages they share with
+    it count once).
+    """
     held = _kilobytes(f"/proc/{pid}/status", "VmHWM:")
     for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
         held += _kilobytes(f"/proc/{child}/smaps_rollup", "Private_Dirty:")
@@ -74,4 +90,8 @@ def memory(pid: int) -> float:
 
 
 def _kilobytes(file: str, field: str) -> int:
-    return next(int(line.split()[1]) for line in Path(file).read_text().splitlines() if line.startswith(field))
+    return next(
+        int(line.split()[1])
+        for line in Path(file).read_text().splitlines()
+        if line.startswith(field)
+    )

@@ -1,1 +1,3 @@
-"""Orchestration: Prefect flows, the adapter to DVC, MLflow lineage and registry. Never trains, never touches tensors."""
+"""Orchestration: Prefect flows, the adapter to DVC, MLflow lineage and registry. Never trains,
+never touches tensors.
+"""

@@ -1,4 +1,4 @@
-"""``rootstock …``: what there is to ask. Everything heavy is imported by the command that needs it."""
+"""``rootstock …``: what there is to ask. Everything heavy is imported by the command that needs it."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.commands import AGAIN, enter
-from flows.interruption import end, ends_at_once
-from flows.request import Request, Stopped
-from stages.core import paths, registry
+from flows.pipeline.request import RunRequest, Stopped
+from flows.process.signals import end, ends_at_once
+from stages.core import paths, plugins
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 
 if TYPE_CHECKING:
-    from flows.preparation import Result
+    from flows.pipeline.startup import Result
 
 app = typer.Typer(
     name="rootstock",
@@ -33,34 +33,53 @@ app = typer.Typer(
 )
 
 Assignments = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter in params.yaml first.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a parameter in params.yaml first."),
 ]
 Supposed = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Suppose this parameter; params.yaml stays as it is.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Suppose this parameter; params.yaml stays as it is."
+    ),
 ]
 To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
-Force = Annotated[list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")]
-Pool = Annotated[str | None, typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy).")]
+Force = Annotated[
+    list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")
+]
+Pool = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Work pool whose workers run the stages (see deploy)."),
+]
 DEBUG = False
 FULL = {errno.ENOSPC, errno.EDQUOT}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-RIGHTS = "who calls rootstock must be able to write the project, with .dvc, .prefect and .rootstock in it (chown, chmod, mount)"
+RIGHTS = (
+    "who calls rootstock must be able to write the project, with .dvc, .prefect and .rootstock in"
+    " it (chown, chmod, mount)"
+)
 WIDE = 200
 """Signs in a line of the table where nobody's terminal says how many there are."""
 STDOUT = 1
 INTERRUPTED = 130
-"""What Typer makes of a run that was stopped inside another command, such as a drift check that retrains."""
+"""What Typer makes of a run that was stopped inside another command, such as a drift check that
+retrains.
+"""
 
 
 def main() -> None:
-    """The program. Errors are one line on standard error; ``--debug`` anywhere shows the traceback instead."""
+    """The program. Errors are one line on standard error; ``--debug`` anywhere shows the traceback
+    instead.
+    """
     global DEBUG
     gc.set_threshold(100_000, 20, 20)  # importing the tools makes a million objects and no garbage
     arguments = sys.argv[1:]
     DEBUG = "--debug" in arguments
     try:
         with ends_at_once(), _told():
-            app(args=[argument for argument in arguments if argument != "--debug"], prog_name="rootstock")
+            app(
+                args=[argument for argument in arguments if argument != "--debug"],
+                prog_name="rootstock",
+            )
     except RootstockError as error:
         if DEBUG:
             raise
@@ -71,9 +90,14 @@ def main() -> None:
     except OSError as error:
         if DEBUG or error.errno not in {*FORBIDDEN, *FULL}:
             raise
-        ours = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(Path.cwd())
+        ours = isinstance(error.filename, str) and Path(error.filename).absolute().is_relative_to(
+            Path.cwd()
+        )
         advice = f": {RIGHTS}" if error.errno in FORBIDDEN and ours else ""
-        print(f"rootstock: {error.filename or 'what is written'}: {error.strerror}{advice}", file=sys.stderr)
+        print(
+            f"rootstock: {error.filename or 'what is written'}: {error.strerror}{advice}",
+            file=sys.stderr,
+        )
         sys.exit(ConfigError.exit_code if error.errno in FORBIDDEN else StageFailed.exit_code)
     except SystemExit as leaving:
         if leaving.code != INTERRUPTED:
@@ -84,7 +108,9 @@ def main() -> None:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What was printed is written here: of a full disk Python would else tell when it ends, in words of its own."""
+    """What was printed is written here: of a full disk Python would else tell when it ends, in
+    words of its own.
+    """
     try:
         yield
     finally:
@@ -102,31 +128,41 @@ def common() -> None:
 
 
 @app.command()
-def run(assignments: Assignments = None, to: To = None, force: Force = None, pool: Pool = None) -> None:
+def run(
+    assignments: Assignments = None, to: To = None, force: Force = None, pool: Pool = None
+) -> None:
     """Bring every stage up to date; promote if the gates agree.
 
-    Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3 a stage failed.
+    Exit codes: 0 done, 1 a gate or validation said no, 2 the call or the configuration is wrong, 3
+    a stage failed.
     """
-    from flows import environment, overrides, scribe, warm
-    from flows.server import prefect_server
-    from flows.turns import turn
+    from flows.adapters.dvc import client
+    from flows.adapters.mlflow import recorder_client
+    from flows.adapters.prefect.server import prefect_server
+    from flows.project import environment, params_file
+    from flows.project.params_lock import turn
 
     environment.enter(environment.find_root())
     if assignments:
-        overrides.changed(assignments)  # a slip is told now, not when another run has ended
-    request = Request(to, tuple(force or ()), tuple(assignments or ()), pool)
+        params_file.changed(assignments)  # a slip is told now, not when another run has ended
+    request = RunRequest(to, tuple(force or ()), tuple(assignments or ()), pool)
     with ends_at_once(AGAIN), turn(change=bool(assignments)):
-        warm.start()  # DVC and MLflow are imported on the second core while this one imports Prefect
-        scribe.start()
+        # DVC and MLflow are imported on the second core while this one imports Prefect
+        client.start()
+        recorder_client.start()
         enter(assignments, stages=[*([to] if to else []), *(force or [])], store=True, sources=True)
         try:
             # the server starts while Prefect is imported, which finds it
             with ends_at_once(f"continue with: {request.command()}"), prefect_server():
-                from flows.pipeline import run_pipeline
+                from flows.pipeline.flow import run_pipeline
 
                 result = run_pipeline(request)
         except KeyboardInterrupt as stop:
-            end("stopped", f"continue with: {request.command(stop.run if isinstance(stop, Stopped) else None)}")
+            end(
+                "stopped",
+                "continue with:"
+                f" {request.command(stop.run if isinstance(stop, Stopped) else None)}",
+            )
         _report(result, request)
 
 
@@ -136,12 +172,14 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
 
     Nothing is changed.
     """
-    from flows import environment, summary, warm
+    from flows.adapters.dvc import client
+    from flows.pipeline import summary
+    from flows.project import environment
 
     _check_writable(environment.enter(environment.find_root()))
-    warm.start()
+    client.start()
     enter(stages=[*([to] if to else []), *(force or [])], sources=True)
-    from flows.planning import dry_plan, last_seconds
+    from flows.pipeline.planning import dry_plan, last_seconds
 
     found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
     lines = summary.plan_lines(found, last_seconds(found))
@@ -154,7 +192,7 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
 @app.command()
 def doctor() -> None:
     """Say what this machine can do, and what is missing."""
-    from flows.doctor import examine, show
+    from flows.project.doctor import examine, show
 
     sys.exit(show(examine()))
 
@@ -162,16 +200,18 @@ def doctor() -> None:
 @app.command()
 def methods() -> None:
     """List what there is to choose from, with paper and settings."""
-    from flows.catalogue import show
+    from flows.pipeline.catalogue import show
 
     show()
 
 
 def _report(result: Result, request: Any) -> None:
-    """The table, the version with its gates, where to look next; then the exit code the run deserves."""
+    """The table, the version with its gates, where to look next; then the exit code the run
+    deserves.
+    """
     from rich.console import Console
 
-    from flows import summary
+    from flows.pipeline import summary
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     console.print()
@@ -179,10 +219,14 @@ def _report(result: Result, request: Any) -> None:
     console.print()
     if result.run.failure:
         mended = "once that is mended " if isinstance(result.run.failure, Refused) else ""
-        console.print(f"{mended}continue with: [bold]{request.command(result.run)}[/]", soft_wrap=True)
+        console.print(
+            f"{mended}continue with: [bold]{request.command(result.run)}[/]", soft_wrap=True
+        )
         raise result.run.failure
     if result.promotion:
-        console.print(f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}", soft_wrap=True)
+        console.print(
+            f"[bold]{result.promotion.version.name}[/] {result.promotion.verdict}", soft_wrap=True
+        )
         for line in summary.next_steps(result.promotion):
             console.print(f"  {line}", soft_wrap=True)
         result.promotion.check()
@@ -198,8 +242,8 @@ def _check_writable(root: Path) -> None:
 
 def _add_commands() -> None:
     """Every file of flows/commands is a command of its name, or a group of them."""
-    for name in registry.names("flows.commands"):
-        command = registry.load("flows.commands", name).command
+    for name in plugins.names("flows.commands"):
+        command = plugins.load("flows.commands", name).command
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
         else:

@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.project import QUICKLY, Project, checkout
+from tests.support.checkout import QUICKLY, Project, checkout
 
-# One thread per process: what is promised holds for any number, and two that wait for each other crawl on a busy machine.
+# One thread per process: what is promised holds for any number, and two that wait for each other
+# crawl on a busy machine.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Hundreds of processes start here: where compiled modules may not be kept, each would compile everything anew.
+# Hundreds of processes start here: where compiled modules may not be kept, each would compile
+# everything anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 LONGEST_FIRST = (
@@ -28,12 +30,16 @@ LONGEST_FIRST = (
     "test_guide.py",
     "test_three_sources.py",
 )
-"""Two workers take file after file: what takes minutes must not come last. The first makes the run the third compares with."""
+"""Two workers take file after file: what takes minutes must not come last. The first makes the run
+the third compares with.
+"""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def _same_search_path() -> Iterator[None]:
-    """A model that is loaded puts its own copy of the code first; what a later file imports or starts must not find it there."""
+    """A model that is loaded puts its own copy of the code first; what a later file imports or
+    starts must not find it there.
+    """
     before = list(sys.path)
     yield
     sys.path[:] = before
@@ -41,7 +47,9 @@ def _same_search_path() -> Iterator[None]:
 
 @pytest.fixture(autouse=True, scope="module")
 def _same_store() -> Iterator[None]:
-    """Whoever opens a store names it in the environment, for MLflow's own code; a later file must not find it there."""
+    """Whoever opens a store names it in the environment, for MLflow's own code; a later file must
+    not find it there.
+    """
     before = os.environ.get("MLFLOW_TRACKING_URI")
     yield
     os.environ.pop("MLFLOW_TRACKING_URI", None)
@@ -57,7 +65,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """One undisturbed run of the main job, made once for all workers, for tests that only look at it (or copy it)."""
+    """One undisturbed run of the main job, made once for all workers, for tests that only look at
+    it (or copy it).
+    """
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     folder, printed = shared / "finished", shared / "finished.out"

@@ -1,7 +1,9 @@
-"""``python -m benchmarks.orchestration [ROW…] [--runs N]`` prints the table that docs/benchmarks.md shows.
+"""``python -m benchmarks.orchestration [ROW…] [--runs N]`` prints the table that docs/benchmarks.md
+shows.
 
-Every row builds a small project in a temporary directory; where two ways of doing the same work are compared, they go side by
-side in one run, since the machine is never quiet. Needs nothing but the project's own environment.
+Every row builds a small project in a temporary directory; where two ways of doing the same work are
+compared, they go side by side in one run, since the machine is never quiet. Needs nothing but the
+project's own environment.
 """
 
 from __future__ import annotations
@@ -21,8 +23,12 @@ OWN_SERVERS = {"scheduled"}
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.orchestration", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all")
-    parser.add_argument("--runs", type=int, default=200, help="of endurance and scheduled; default: 200")
+    parser.add_argument(
+        "rows", nargs="*", metavar="ROW", help=f"of {', '.join(ROWS)}; default: all"
+    )
+    parser.add_argument(
+        "--runs", type=int, default=200, help="of endurance and scheduled; default: 200"
+    )
     given = parser.parse_args()
     if unknown := sorted(set(given.rows) - set(ROWS)):
         parser.error(f"there is no row {unknown[0]!r}; choose from {', '.join(ROWS)}")

@@ -1,4 +1,6 @@
-"""24 cells, of each of which two thirds are shared, against the same cells one by one, nothing shared."""
+"""24 cells, of each of which two thirds are shared, against the same cells one by one, nothing
+shared.
+"""
 
 from __future__ import annotations
 
@@ -32,8 +34,13 @@ def measure() -> Row:
         alone = 0.0
         for seed in range(sample):
             text = (made.root / "params.yaml").read_text()
-            (made.root / "params.yaml").write_text(text.replace(f"seed: {max(seed - 1, 0)}", f"seed: {seed}", 1))
+            (made.root / "params.yaml").write_text(
+                text.replace(f"seed: {max(seed - 1, 0)}", f"seed: {seed}", 1)
+            )
             alone += made.call(sys.executable, "-m", "dvc", "repro", "-q", "--force")
         theirs = alone / sample * seeds
-    words = f"{ours / theirs:.2f} ({ours:.0f} s ÷ {theirs:.0f} s, {sample} cells measured, times {seeds // sample})"
+    words = (
+        f"{ours / theirs:.2f} ({ours:.0f} s ÷ {theirs:.0f} s, {sample} cells measured, times"
+        f" {seeds // sample})"
+    )
     return "24-cell experiment, two thirds shared ÷ one by one without sharing", "0.45", words

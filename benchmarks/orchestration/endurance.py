@@ -1,7 +1,7 @@
 """No-op runs one after the other in one process, against a server that stays.
 
-Memory is looked at after the runs that end the warm-up, a tenth of all, and after the last three; a garbage collection before
-each look.
+Memory is looked at after the runs that end the warm-up, a tenth of all, and after the last three; a
+garbage collection before each look.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from pathlib import Path
 
 from benchmarks.orchestration import memory
 from benchmarks.orchestration.project import ROOT, Row, project
-from flows import environment
-from flows.supervise import descendants
+from flows.process.supervisor import descendants
+from flows.project import environment
 
 OURS = "the runs' process"
-BESIDE = ("flows.forkserver", "flows.desk", "uvicorn")
+BESIDE = ("flows.adapters.dvc.fork_server", "flows.adapters.mlflow.recorder_process", "uvicorn")
 
 
 def measure(runs: int) -> Row:
@@ -27,7 +27,9 @@ def measure(runs: int) -> Row:
     here, warm_up = Path.cwd(), runs // 10
     with project() as made:
         for number in range(3):
-            made.stage(f"s{number}" if number < 2 else "last", 0, (f"s{number - 1}",) if number else ())
+            made.stage(
+                f"s{number}" if number < 2 else "last", 0, (f"s{number - 1}",) if number else ()
+            )
         made.commit()
         os.environ["PYTHONPATH"] = str(ROOT)
         environment.enter(made.root)
@@ -42,19 +44,26 @@ def measure(runs: int) -> Row:
         leaked = len(descendants()) - before
         os.chdir(here)
     warm, last = memory.median(looks[warm_up : warm_up + 3]), memory.median(looks[-3:])
-    words = f"{memory.growth(warm, last):.1f} %, {leaked}, {locked} ({runs} runs, {threading.active_count()} threads at the end; "
+    words = (
+        f"{memory.growth(warm, last):.1f} %, {leaked}, {locked} ({runs} runs,"
+        f" {threading.active_count()} threads at the end; "
+    )
     words += f"MB after run {warm_up} and at the end: {memory.text(warm)}; {memory.text(last)})"
-    return f"{runs} no-op runs: memory growth, leaked processes, locked-database errors", "5 %, 0, 0", words
+    return (
+        f"{runs} no-op runs: memory growth, leaked processes, locked-database errors",
+        "5 %, 0, 0",
+        words,
+    )
 
 
 def _run() -> bool:
     """One run; whether a locked database ended it."""
-    from flows.pipeline import run_pipeline
-    from flows.request import Request
+    from flows.pipeline.flow import run_pipeline
+    from flows.pipeline.request import RunRequest
 
     try:
         with contextlib.redirect_stdout(None):
-            run_pipeline(Request())
+            run_pipeline(RunRequest())
     except Exception as error:
         if "locked" not in str(error):
             raise

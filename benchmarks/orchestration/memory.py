@@ -1,7 +1,8 @@
-"""Memory of processes: what each wrote (its anonymous pages, shared ones in proportion), as the median of a few looks.
+"""Memory of processes: what each wrote (its anonymous pages, shared ones in proportion), as the
+median of a few looks.
 
-Pages of files are left out: each process bears the less of them the more others have the same library open, so that two servers
-"grow" by 30 MB when somebody else's servers on the machine end.
+Pages of files are left out: each process bears the less of them the more others have the same
+library open, so that two servers "grow" by 30 MB when somebody else's servers on the machine end.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ def resident(pids: Iterable[int]) -> float:
     for pid in pids:
         with contextlib.suppress(OSError):
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-            size += sum(int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:"))
+            size += sum(
+                int(line.split()[1]) / 1024 for line in lines if line.startswith("Pss_Anon:")
+            )
     return size
 
 

@@ -32,7 +32,14 @@ if name == "last":
     Path("metrics").mkdir(exist_ok=True)
     Path("metrics/last.json").write_text(json.dumps({"score": float(len(text)) + params["seed"]}))
 """
-IDENTITY = ("-c", "user.name=bench", "-c", "user.email=bench@example.invalid", "-c", "commit.gpgsign=false")
+IDENTITY = (
+    "-c",
+    "user.name=bench",
+    "-c",
+    "user.email=bench@example.invalid",
+    "-c",
+    "commit.gpgsign=false",
+)
 
 
 class Project:
@@ -41,12 +48,23 @@ class Project:
     def __init__(self, root: Path) -> None:
         self.root, self.stages = root, dict[str, dict[str, object]]()
         shutil.copy(ROOT / "params.yaml", root)
-        shutil.copytree(ROOT / ".dvc", root / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp", "config.local"))
+        shutil.copytree(
+            ROOT / ".dvc",
+            root / ".dvc",
+            ignore=shutil.ignore_patterns("cache", "tmp", "config.local"),
+        )
         (root / "work.py").write_text(SCRIPT)
-        (root / ".gitignore").write_text("/.rootstock/\n/.prefect/\n/mlruns/\n/data/\n/metrics/\n/reports/\n")
+        (root / ".gitignore").write_text(
+            "/.rootstock/\n/.prefect/\n/mlruns/\n/data/\n/metrics/\n/reports/\n"
+        )
 
     def stage(
-        self, name: str, seconds: float, inputs: tuple[str, ...] = (), params: tuple[str, ...] = (), data: bool = False
+        self,
+        name: str,
+        seconds: float,
+        inputs: tuple[str, ...] = (),
+        params: tuple[str, ...] = (),
+        data: bool = False,
     ) -> None:
         """One more stage."""
         sources = [f"data/{item}" for item in inputs]
@@ -55,22 +73,35 @@ class Project:
             "deps": ["work.py", *sources],
             "params": list(params) or ["ingest.max_pixels"],
             "outs": [f"data/{name}"],
-            **({"metrics": ["metrics/last.json"], "meta": {"headline": "score"}} if name == "last" else {}),
+            **(
+                {"metrics": ["metrics/last.json"], "meta": {"headline": "score"}}
+                if name == "last"
+                else {}
+            ),
             **({"meta": {"data": True}} if data else {}),
         }
 
     def commit(self) -> None:
         """Write dvc.yaml and commit."""
-        (self.root / "dvc.yaml").write_text(yaml.safe_dump({"stages": self.stages}, sort_keys=False))
+        (self.root / "dvc.yaml").write_text(
+            yaml.safe_dump({"stages": self.stages}, sort_keys=False)
+        )
         for command in (["init", "-q"], ["add", "-A"], ["commit", "-q", "-m", "bench"]):
             subprocess.run(["git", *IDENTITY, *command], cwd=self.root, check=True)
 
     def call(self, *command: str) -> float:
         """Seconds of a command."""
         python = str(Path(sys.executable).parent)
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{python}:{os.environ['PATH']}", "DVC_NO_ANALYTICS": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": f"{python}:{os.environ['PATH']}",
+            "DVC_NO_ANALYTICS": "1",
+        }
         began = time.perf_counter()
-        done = subprocess.run(command, cwd=self.root, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            command, cwd=self.root, env=environment, capture_output=True, text=True, check=False
+        )
         if done.returncode:
             raise SystemExit(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         return time.perf_counter() - began
@@ -95,8 +126,8 @@ def project() -> Iterator[Project]:
 @contextlib.contextmanager
 def served() -> Iterator[None]:
     """A Prefect server that runs through; the environment is afterwards what it was."""
-    from flows.environment import QUIET
-    from flows.server import prefect_server
+    from flows.adapters.prefect.server import prefect_server
+    from flows.project.environment import QUIET
 
     before = dict(os.environ)
     with tempfile.TemporaryDirectory() as home:

@@ -1,4 +1,6 @@
-"""A project whose servers and worker run as ``rootstock up`` starts them: its scheduled runs, its memory, its logs."""
+"""A project whose servers and worker run as ``rootstock up`` starts them: its scheduled runs, its
+memory, its logs.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.orchestration import memory
-from flows.supervise import descendants
-from tests.project import Project
+from flows.process.supervisor import descendants
+from tests.support.checkout import Project
 
 FLOW = "rootstock-scheduled"
 OVER = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]
@@ -37,14 +39,23 @@ class Service:
     def look(self) -> memory.Look:
         """Both servers with what they started, and the worker without its runs."""
         pids = {name: int(self._state(name)["pid"]) for name in ("prefect", "mlflow", "worker")}
-        return {name: memory.resident([pid, *(descendants(pid) if name != "worker" else [])]) for name, pid in pids.items()}
+        return {
+            name: memory.resident([pid, *(descendants(pid) if name != "worker" else [])])
+            for name, pid in pids.items()
+        }
 
     def said(self, words: str) -> int:
-        """Lines with these words in the logs of servers and worker, and in what the runs logged to Prefect."""
-        count = sum(file.read_text(errors="replace").count(words) for file in self._folder.glob("*.log"))
+        """Lines with these words in the logs of servers and worker, and in what the runs logged to
+        Prefect.
+        """
+        count = sum(
+            file.read_text(errors="replace").count(words) for file in self._folder.glob("*.log")
+        )
         with closing(sqlite3.connect(self.project.root / ".prefect/prefect.db")) as store:
             logged, ended = (
-                store.execute(f"SELECT count(*) FROM {table} WHERE message LIKE ?", (f"%{words}%",)).fetchone()[0]
+                store.execute(
+                    f"SELECT count(*) FROM {table} WHERE message LIKE ?", (f"%{words}%",)
+                ).fetchone()[0]
                 for table in ("log", "flow_run_state")
             )
         return count + int(logged) + int(ended)
@@ -70,7 +81,9 @@ class Service:
             "offset": offset,
         }
         address = f"{self._state('prefect')['address']}/api/flow_runs/filter"
-        request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            address, json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=60) as answer:
             return list(json.load(answer))
 

@@ -18,7 +18,13 @@ def measure() -> Row:
             made.commit()
             made.again()
             seconds.append(
-                made.rootstock("run") if runner == "rootstock" else made.call(sys.executable, "-m", "dvc", "repro", "-q")
+                made.rootstock("run")
+                if runner == "rootstock"
+                else made.call(sys.executable, "-m", "dvc", "repro", "-q")
             )
     ours, theirs = seconds
-    return "six independent stages of 1.5 s ÷ `dvc repro`", "0.5", f"{ours / theirs:.2f} ({ours:.1f} s ÷ {theirs:.1f} s)"
+    return (
+        "six independent stages of 1.5 s ÷ `dvc repro`",
+        "0.5",
+        f"{ours / theirs:.2f} ({ours:.1f} s ÷ {theirs:.1f} s)",
+    )

@@ -1,4 +1,5 @@
-"""Commands of ``rootstock``, one file each: the file's name is the command's, ``command`` in it is what runs.
+"""Commands of ``rootstock``, one file each: the file's name is the command's, ``command`` in it is
+what runs.
 
 Nothing heavy is imported before a command is called, so that ``--help`` stays quick.
 """
@@ -9,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.interruption import ends_at_once
+from flows.process.signals import ends_at_once
 
 AGAIN = "the same command goes on where it was"
 
@@ -27,9 +28,13 @@ def resumable() -> Iterator[None]:
 
 
 def enter(
-    assignments: list[str] | None = None, stages: list[str] | None = None, store: bool = False, sources: bool = False
+    assignments: list[str] | None = None,
+    stages: list[str] | None = None,
+    store: bool = False,
+    sources: bool = False,
 ) -> Path:
-    """Make the project the working directory, check all that was given, and only then apply ``--set``; returns the root.
+    """Make the project the working directory, check all that was given, and only then apply
+    ``--set``; returns the root.
 
     Args:
         assignments: ``KEY=VALUE`` for params.yaml; a refused one changes nothing.
@@ -37,14 +42,16 @@ def enter(
         store: whether the MLflow store must be usable.
         sources: whether the images must be there: who asks or rolls back may be where they are not.
     """
-    from flows import database, dvc, environment
-    from flows.checks import check_choices
-    from flows.overrides import override
+    from flows.adapters.dvc import plan
+    from flows.adapters.mlflow import database
+    from flows.pipeline.preflight import check_choices
+    from flows.project import environment
+    from flows.project.params_file import override
     from stages.core.params import load_params
 
     root = environment.enter(environment.find_root())
     if stages:
-        dvc.check_names(stages)
+        plan.check_names(stages)
     if store:
         database.check_reachable()
     if assignments:

@@ -16,15 +16,17 @@ def command(
 ) -> None:
     """Say which data versions held an image and who learnt from it.
 
-    For each version: its split, and why it was kept or dropped; then which models were trained on it.
+    For each version: its split, and why it was kept or dropped; then which models were trained on
+    it.
 
-    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
+    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg),
+    or by its id.
     """
     file = Path(image).resolve()
     enter()
-    from flows import audit
-    from flows.tracking import Store
+    from flows.adapters.mlflow.store import Store
+    from flows.lineage import image_audit
 
-    identity = audit.find_id(str(file) if file.is_file() else image)
-    found = audit.audit(Store.open(), identity)
-    print(audit.as_json(found) if json else audit.text(found))
+    identity = image_audit.find_id(str(file) if file.is_file() else image)
+    found = image_audit.audit(Store.open(), identity)
+    print(image_audit.as_json(found) if json else image_audit.text(found))

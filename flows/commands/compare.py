@@ -12,11 +12,19 @@ from stages.core.progress import aside
 
 
 def command(
-    first: Annotated[str, typer.Argument(metavar="A", help="For example rootstock-classifier@champion.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="For example rootstock-classifier@candidate.")],
-    images: Annotated[int, typer.Option(help="How many images that only one gets right are named, of each.")] = 5,
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="For example rootstock-classifier@champion.")
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="For example rootstock-classifier@candidate.")
+    ],
+    images: Annotated[
+        int, typer.Option(help="How many images that only one gets right are named, of each.")
+    ] = 5,
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
-    csv: Annotated[Path | None, typer.Option(metavar="FILE", help="Write both answers to every image here.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write both answers to every image here.")
+    ] = None,
 ) -> None:
     """Compare two model versions on the same test images.
 
@@ -26,8 +34,8 @@ def command(
     """
     table = csv.resolve() if csv else None
     enter()
-    from flows import comparison
-    from flows.tracking import Store
+    from flows.adapters.mlflow.store import Store
+    from flows.evaluation import comparison
 
     with aside(json):
         found = comparison.compare(Store.open(), first, second)

@@ -8,7 +8,9 @@ import typer
 
 from flows.commands import enter
 
-command = typer.Typer(no_args_is_help=True, help="Dataset versions: tag, list, diff.", rich_markup_mode=None)
+command = typer.Typer(
+    no_args_is_help=True, help="Dataset versions: tag, list, diff.", rich_markup_mode=None
+)
 
 
 @command.command()
@@ -21,27 +23,38 @@ def tag(
     Commits dvc.lock and params.yaml where they changed, and tags that commit data/NAME.
     """
     root = enter()
-    from flows import data_versions
+    from flows.data import versions as data_versions
 
     commit = data_versions.tag(root, name, message)
-    print(f"dataset version {name} is commit {commit[:10]} (git push origin data/{name} and dvc push share it)")
+    print(
+        f"dataset version {name} is commit {commit[:10]} (git push origin data/{name} and dvc push"
+        " share it)"
+    )
 
 
 @command.command("list")
 def versions() -> None:
     """List the dataset versions, with the hash of their images."""
     root = enter()
-    from flows import worktrees
-    from flows.data_versions import Version
+    from flows.data.versions import DataVersion
+    from flows.project import worktrees
     from stages.core import paths
 
     names = worktrees.data_tags(root)
     if not names:
-        print("no dataset version yet: rootstock data tag NAME -m MESSAGE makes one of the workspace's data")
+        print(
+            "no dataset version yet: rootstock data tag NAME -m MESSAGE makes one of the"
+            " workspace's data"
+        )
     for name in names:
-        version = Version(root, name)
-        about = worktrees.git(root, "tag", "--list", "--format=%(contents:subject)", f"{worktrees.DATA_TAGS}{name}")
-        print(f"{name:<12} {version.commit[:10]}  {version.digest(paths.POOL) or 'no data/pool':<36}  {about}")
+        version = DataVersion(root, name)
+        about = worktrees.git(
+            root, "tag", "--list", "--format=%(contents:subject)", f"{worktrees.DATA_TAGS}{name}"
+        )
+        print(
+            f"{name:<12} {version.commit[:10]}  {version.digest(paths.POOL) or 'no data/pool':<36} "
+            f" {about}"
+        )
 
 
 @command.command()
@@ -51,23 +64,30 @@ def diff(
 ) -> None:
     """Say which images changed between two versions, and how.
 
-    Added, removed, moved between splits, relabelled, re-kept by curation; and whether the pixels drifted.
+    Added, removed, moved between splits, relabelled, re-kept by curation; and whether the pixels
+    drifted.
     """
     root = enter()
-    from flows import data_diff
-    from flows.data_versions import Version
+    from flows.data import diff as data_diff
+    from flows.data.versions import DataVersion
     from stages.core.params import load_params
 
     params = load_params()
-    old, new = Version(root, first), Version(root, second)
+    old, new = DataVersion(root, first), DataVersion(root, second)
     found = data_diff.compare(old, new, params.monitor, params.seed)
     for kind, table in found.tables.items():
         print(f"{kind:<11} {len(table):>8,}  {data_diff.KINDS[kind]}")
         for label, source, was, now, count in data_diff.summary(table)[:12]:
-            print(f"{'':<11} {count:>8}  {label} ({source}){f': {was} → {now}' if was and now else ''}")
+            print(
+                f"{'':<11} {count:>8}  {label}"
+                f" ({source}){f': {was} → {now}' if was and now else ''}"
+            )
     for version in (old, new):
         if old.curated != new.curated and not version.curated:
-            print(f"re-kept was not looked at: {version.name} has not been curated since its images changed")
+            print(
+                f"re-kept was not looked at: {version.name} has not been curated since its images"
+                " changed"
+            )
     if found.note:
         print(found.note)
     print(found.sentence)

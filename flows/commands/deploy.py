@@ -1,4 +1,6 @@
-"""``rootstock deploy``: the pipeline, the drift check, the re-verification, or workers, for a schedule and a pool."""
+"""``rootstock deploy``: the pipeline, the drift check, the re-verification, or workers, for a
+schedule and a pool.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +13,28 @@ from flows.commands import enter
 
 
 def command(
-    what: Annotated[str, typer.Argument(help="pipeline, drift, verification, experiment-worker or stage-worker.")] = "pipeline",
-    cron: Annotated[str | None, typer.Option(metavar="'0 2 * * *'", help="When, as cron says it.")] = None,
-    interval: Annotated[str | None, typer.Option(metavar="6h", help="Or how often: 90s, 15m, 6h, 1d.")] = None,
-    timezone: Annotated[str, typer.Option(help="Of the cron line, for example Europe/Berlin.")] = "UTC",
-    pool: Annotated[str, typer.Option(help="Work pool; made when there is none of that name.")] = "rootstock",
-    kind: Annotated[str, typer.Option(help="Template of a new pool: process, docker, kubernetes, slurm.")] = "process",
-    images: Annotated[Path | None, typer.Option(metavar="FOLDER", help="New images for the drift check.")] = None,
+    what: Annotated[
+        str,
+        typer.Argument(help="pipeline, drift, verification, experiment-worker or stage-worker."),
+    ] = "pipeline",
+    cron: Annotated[
+        str | None, typer.Option(metavar="'0 2 * * *'", help="When, as cron says it.")
+    ] = None,
+    interval: Annotated[
+        str | None, typer.Option(metavar="6h", help="Or how often: 90s, 15m, 6h, 1d.")
+    ] = None,
+    timezone: Annotated[
+        str, typer.Option(help="Of the cron line, for example Europe/Berlin.")
+    ] = "UTC",
+    pool: Annotated[
+        str, typer.Option(help="Work pool; made when there is none of that name.")
+    ] = "rootstock",
+    kind: Annotated[
+        str, typer.Option(help="Template of a new pool: process, docker, kubernetes, slurm.")
+    ] = "process",
+    images: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="New images for the drift check.")
+    ] = None,
 ) -> None:
     """Put a flow on a schedule at the Prefect server.
 
@@ -27,7 +44,7 @@ def command(
     """
     given = images.resolve() if images else None
     root = enter()
-    from flows.deploy import Deployment, deploy
+    from flows.deployments.deploy import Deployment, deploy
     from stages.core.errors import ConfigError
 
     if given and pool == Deployment.pool and not given.is_dir():

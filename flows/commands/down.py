@@ -8,7 +8,7 @@ from flows.commands import enter
 def command() -> None:
     """Stop the servers and the worker that rootstock up started."""
     enter()
-    from flows import servers
+    from flows.deployments import services
 
-    stopped = servers.down()
+    stopped = services.down()
     print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")

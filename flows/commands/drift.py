@@ -12,7 +12,8 @@ from flows.commands import enter
 
 def command(
     images: Annotated[
-        Path | None, typer.Argument(metavar="[FOLDER]", help="New images; default: those predict has seen.")
+        Path | None,
+        typer.Argument(metavar="[FOLDER]", help="New images; default: those predict has seen."),
     ] = None,
 ) -> None:
     """Tell whether new images are unlike the training images.
@@ -21,13 +22,13 @@ def command(
     """
     given = images.resolve() if images else None
     root = enter()
-    from flows import drift_report, monitoring
+    from flows.monitoring import drift, report
     from stages.core.errors import Refused
 
-    found = monitoring.check(root, given)
+    found = drift.check(root, given)
     print(found.sentence)
     if found.unreadable:
         print(f"{found.unreadable} images could not be read")
-    print(f"report: {root / drift_report.FOLDER / 'index.html'}")
+    print(f"report: {root / report.FOLDER / 'index.html'}")
     if found.alarm:
         raise Refused(f"drift: {', '.join(found.reasons)}")

@@ -13,9 +13,14 @@ FORMATS = ("onnx", "torch", "timm")
 
 
 def command(
-    reference: Annotated[str, typer.Argument(metavar="MODEL@ALIAS", help="For example rootstock-classifier@champion.")],
+    reference: Annotated[
+        str,
+        typer.Argument(metavar="MODEL@ALIAS", help="For example rootstock-classifier@champion."),
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A file; for timm a folder.")],
-    format: Annotated[str, typer.Option(metavar="|".join(FORMATS), help="What the other program reads.")] = "onnx",
+    format: Annotated[
+        str, typer.Option(metavar="|".join(FORMATS), help="What the other program reads.")
+    ] = "onnx",
 ) -> None:
     """Write a registered model for other programs.
 
@@ -23,6 +28,6 @@ def command(
     """
     target = out.resolve()
     enter()
-    from flows import exporting
+    from flows.serving import export as exporting
 
     print(exporting.export(reference, format, target))

@@ -17,10 +17,11 @@ def command(
 
     Says which stages that makes stale, and which models were trained on them.
 
-    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg), or by its id.
+    An image is named by its file, by the uri that reports and manifests print (folder:cat/1.jpg),
+    or by its id.
     """
     given = [str(Path(image).resolve()) if Path(image).is_file() else image for image in images]
     enter()
-    from flows.forgetting import forget, text
+    from flows.lineage.forget import forget, text
 
     print(text(forget(given)))

@@ -14,18 +14,27 @@ from stages.core.progress import aside
 
 
 def command(
-    reference: Annotated[str, typer.Argument(metavar="MODEL@ALIAS")] = "rootstock-classifier@champion",
+    reference: Annotated[
+        str, typer.Argument(metavar="MODEL@ALIAS")
+    ] = "rootstock-classifier@champion",
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw it: one page to click through, that needs no network.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Draw it: one page to click through, that needs no network."
+        ),
     ] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Hash every artifact again and recompute the evaluation.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify", help="Hash every artifact again and recompute the evaluation."),
+    ] = False,
 ) -> None:
     """Print what a model was made from, down to the images."""
     page = html.resolve() if html else None
     enter()
-    from flows import lineage, versions
-    from flows.tracking import Store
+    from flows.adapters.mlflow.store import Store
+    from flows.lineage import trace as lineage
+    from flows.registry import versions
     from stages.core.errors import Refused
 
     chain = lineage.trace(versions.resolve(Store.open(), reference))
@@ -33,14 +42,14 @@ def command(
         print(lineage.tree(chain), flush=True)
     checks = []
     if verify:
-        from flows.verification import verify as check
+        from flows.lineage.verification import verify as check
 
         with aside(json):
             for item in check(chain):  # each is told when it is done: large ones take their time
                 checks.append(item)
                 print(f"{item.state:<12} {item.what}  {item.found}".rstrip(), flush=True)
     if page:
-        from flows.lineage_page import write
+        from flows.lineage.page import write
 
         write(chain, page, checks)
         print(f"page: {page}", file=sys.stderr if json else sys.stdout)

@@ -17,9 +17,9 @@ def command(
     The reference of the drift audit (validate.reference), kept in git.
     """
     root = enter()
-    from flows.overrides import override
-    from flows.reference import keep
-    from flows.turns import turn
+    from flows.monitoring.reference import keep
+    from flows.project.params_file import override
+    from flows.project.params_lock import turn
 
     with turn(change=True):
         path = None if clear else keep(root)
@@ -27,4 +27,7 @@ def command(
     if clear:
         print("validate.reference is null: drift is not measured")
         return
-    print(f"validate.reference is {path}: later data are compared with these; commit it together with params.yaml")
+    print(
+        f"validate.reference is {path}: later data are compared with these; commit it together with"
+        " params.yaml"
+    )

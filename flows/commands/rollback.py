@@ -12,17 +12,26 @@ from flows.commands import enter
 
 def command(
     why: Annotated[str, typer.Option(help="The reason, kept with the version.")],
-    to: Annotated[str | None, typer.Option(metavar="VERSION", help="This version instead of the previous champion.")] = None,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="This version instead of the previous champion."),
+    ] = None,
 ) -> None:
     """Make the previous champion champion again."""
     enter()
-    from flows import aliases
-    from flows.tracking import Store
-    from flows.versions import FORGOTTEN
+    from flows.adapters.mlflow.store import Store
+    from flows.registry import aliases
+    from flows.registry.versions import FORGOTTEN
 
     now, before = aliases.rollback(Store.open(), why, to)
-    print(f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version {before.number}: {why}")
+    print(
+        f"{now.name}@champion is version {now.number} (digest {now.digest}), no longer version"
+        f" {before.number}: {why}"
+    )
     if now.tags.get(aliases.UNSEEN):
-        print(f"version {now.number} never was champion: no promotion let it through its gates", file=sys.stderr)
+        print(
+            f"version {now.number} never was champion: no promotion let it through its gates",
+            file=sys.stderr,
+        )
     if gone := now.tags.get(FORGOTTEN):
         print(f"it was trained on what was forgotten since: {gone}", file=sys.stderr)

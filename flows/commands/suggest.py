@@ -12,7 +12,12 @@ from stages.core.progress import aside
 
 
 def command(
-    dataset: Annotated[str, typer.Argument(metavar="FOLDER|WORKDIR", help="Class folders or a flat folder; WORKDIR: the pool.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER|WORKDIR", help="Class folders or a flat folder; WORKDIR: the pool."
+        ),
+    ],
     images: Annotated[int, typer.Option(min=20, help="Images looked at, drawn at random.")] = 1000,
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
@@ -22,9 +27,9 @@ def command(
     """
     folder = None if dataset == "WORKDIR" else Path(dataset).resolve()
     enter()
-    from flows import suggestion
-    from flows.tracking import Store
+    from flows.adapters.mlflow.store import Store
+    from flows.evaluation import ranking
 
     with aside(json):
-        found = suggestion.suggest(Store.open(), folder, images)
-    print(suggestion.as_json(found) if json else suggestion.text(found))
+        found = ranking.suggest(Store.open(), folder, images)
+    print(ranking.as_json(found) if json else ranking.text(found))

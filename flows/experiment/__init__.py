@@ -1,1 +1,3 @@
-"""Dataset versions × parameter sets × seeds, compared: every cell in a worktree of its own, shared work done once."""
+"""Dataset versions × parameter sets × seeds, compared: every cell in a worktree of its own, shared
+work done once.
+"""

@@ -6,12 +6,21 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from flows.effects import Estimate, Result, Verdict, estimate, main_effect, seed_noise, varied, verdict
-from flows.evidence import FEW_SHARED
-from flows.experiment.board import Board, CellResult
+from flows.experiment.design import DATA, Cell, show
+from flows.experiment.effects import (
+    DatasetVerdict,
+    Estimate,
+    Result,
+    estimate,
+    main_effect,
+    seed_noise,
+    varied,
+    verdict,
+)
 from flows.experiment.spec import Spec
-from flows.factors import DATA, Cell, show
-from flows.shares import variance_shares
+from flows.experiment.state import CellResult, ExperimentState
+from flows.experiment.variance import variance_shares
+from flows.promotion.evidence import FEW_SHARED
 
 
 @dataclass(frozen=True)
@@ -24,7 +33,7 @@ class Analysis:
     results: Sequence[Result]
     shares: Mapping[str, float]
     effects: Mapping[str, Mapping[str, Estimate]]
-    verdict: Verdict | None
+    verdict: DatasetVerdict | None
     remarks: Sequence[str]
 
     @property
@@ -34,14 +43,26 @@ class Analysis:
             return " ".join([self.verdict.sentence, *self.remarks])
         if not self.results:
             return "No cell finished, so there is nothing to compare."
-        best = max(self.configurations(), key=lambda row: -row[1].value if self.spec.lower_is_better else row[1].value)
+        best = max(
+            self.configurations(),
+            key=lambda row: -row[1].value if self.spec.lower_is_better else row[1].value,
+        )
         name = ", ".join(f"{key} {show(value)}" for key, value in best[0].configuration.items())
-        return " ".join([f"The best configuration is {name}: {self.spec.metric} {text(best[1])}.", *self.remarks])
+        return " ".join(
+            [
+                f"The best configuration is {name}: {self.spec.metric} {text(best[1])}.",
+                *self.remarks,
+            ]
+        )
 
     @property
     def failed(self) -> list[tuple[Cell, CellResult]]:
         """Cells that failed, with why."""
-        found = [(cell, self.outcomes[cell.identity]) for cell in self.cells if cell.identity in self.outcomes]
+        found = [
+            (cell, self.outcomes[cell.identity])
+            for cell in self.cells
+            if cell.identity in self.outcomes
+        ]
         return [(cell, result) for cell, result in found if result.state == "failed"]
 
     def configurations(self) -> list[tuple[Result, Estimate]]:
@@ -49,15 +70,25 @@ class Analysis:
         noise, groups = seed_noise(self.results), dict[str, list[Result]]()
         for result in self.results:
             groups.setdefault(result.key, []).append(result)
-        rows = [(group[0], estimate([result.score for result in group], noise)) for group in groups.values()]
+        rows = [
+            (group[0], estimate([result.score for result in group], noise))
+            for group in groups.values()
+        ]
         return sorted(rows, key=lambda row: row[1].value, reverse=not self.spec.lower_is_better)
 
 
-def analyse(spec: Spec, board: Board) -> Analysis:
+def analyse(spec: Spec, board: ExperimentState) -> Analysis:
     """Read all results and draw the conclusions."""
     cells, outcomes = board.cells(), board.results()
-    done = [cell for cell in cells if cell.identity in outcomes and outcomes[cell.identity].score is not None]
-    results = [Result(cell.configuration, cell.seed, float(outcomes[cell.identity].score or 0.0)) for cell in done]
+    done = [
+        cell
+        for cell in cells
+        if cell.identity in outcomes and outcomes[cell.identity].score is not None
+    ]
+    results = [
+        Result(cell.configuration, cell.seed, float(outcomes[cell.identity].score or 0.0))
+        for cell in done
+    ]
     results, remarks = _on_shared_images(board, done, results, spec.metric)
     keys = varied(results)
     if len(spec.data) > 1 and seed_noise(results).freedom and seed_noise(results).deviation == 0:
@@ -74,10 +105,14 @@ def analyse(spec: Spec, board: Board) -> Analysis:
     )
 
 
-def _on_shared_images(board: Board, cells: Sequence[Cell], results: list[Result], metric: str) -> tuple[list[Result], list[str]]:
-    """Where dataset versions were tested on different images, score every cell on the images they share.
+def _on_shared_images(
+    board: ExperimentState, cells: Sequence[Cell], results: list[Result], metric: str
+) -> tuple[list[Result], list[str]]:
+    """Where dataset versions were tested on different images, score every cell on the images they
+    share.
 
-    A version with easier test images would otherwise look better. Done where the score is the accuracy of kept predictions.
+    A version with easier test images would otherwise look better. Done where the score is the
+    accuracy of kept predictions.
     """
     import pandas as pd
 
@@ -89,8 +124,14 @@ def _on_shared_images(board: Board, cells: Sequence[Cell], results: list[Result]
         path = board.predictions(cell.identity)
         if not path.is_file():
             return results, apart
-        table = pd.read_parquet(path, columns=["id", "label", "predicted"]).drop_duplicates("id").set_index("id")
-        if not math.isclose(float((table.label == table.predicted).mean()), result.score, abs_tol=1e-3):
+        table = (
+            pd.read_parquet(path, columns=["id", "label", "predicted"])
+            .drop_duplicates("id")
+            .set_index("id")
+        )
+        if not math.isclose(
+            float((table.label == table.predicted).mean()), result.score, abs_tol=1e-3
+        ):
             return results, apart  # the score is something else
         tables[cell.identity] = table
     tests = {frozenset(table.index) for table in tables.values()}
@@ -100,13 +141,16 @@ def _on_shared_images(board: Board, cells: Sequence[Cell], results: list[Result]
     most = max(map(len, tests))
     if len(shared) < FEW_SHARED:
         return results, [
-            f"Careful: the versions share {len(shared)} test images, too few to compare on; each was tested on its own."
+            f"Careful: the versions share {len(shared)} test images, too few to compare on; each"
+            " was tested on its own."
         ]
     scored = []
     for cell, result in zip(cells, results, strict=True):
         table = tables[cell.identity].loc[shared]
         scored.append(replace(result, score=float((table.label == table.predicted).mean())))
-    return scored, [f"Scores are on the {len(shared):,} test images all versions share (of up to {most:,})."]
+    return scored, [
+        f"Scores are on the {len(shared):,} test images all versions share (of up to {most:,})."
+    ]
 
 
 def text(found: Estimate) -> str:

@@ -1,6 +1,8 @@
-"""One cell: a worktree with its data and parameters, its stages brought up to date, what came of it.
+"""One cell: a worktree with its data and parameters, its stages brought up to date, what came of
+it.
 
-A stage that another cell is running is not run a second time: the cell is set aside until the result is there.
+A stage that another cell is running is not run a second time: the cell is set aside until the
+result is there.
 """
 
 from __future__ import annotations
@@ -13,15 +15,18 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows import dvc, encoders, environment, lockfile, run_cache, worktrees
-from flows.execution import PipelineRun, Say
-from flows.experiment.board import Board, CellResult
+from flows.adapters.dvc import lockfile, run_cache
+from flows.adapters.dvc import plan as dvc
+from flows.adapters.mlflow.recorder import RunRecorder
+from flows.adapters.mlflow.store import Store, flatten, numbers
+from flows.experiment.design import Cell
 from flows.experiment.spec import Spec
-from flows.factors import Cell
-from flows.following import StageDied
-from flows.ledger import Ledger
-from flows.overrides import override
-from flows.tracking import Store, flatten, numbers
+from flows.experiment.state import CellResult, ExperimentState
+from flows.pipeline.run import PipelineRun, Say
+from flows.pipeline.stage import StageDied
+from flows.project import environment, worktrees
+from flows.project.params_file import override
+from flows.registry import encoder_files
 from stages.core import paths
 from stages.core.errors import ConfigError, RootstockError
 from stages.core.io import canonical_json, read_json
@@ -37,14 +42,20 @@ class SetAside(Exception):
     """Another cell runs the stage that this one needs next."""
 
 
-def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: Say) -> CellResult | None:
-    """Work on a cell to its end; None where it has to wait for another one. The working directory is the project's on return."""
+def run_cell(
+    spec: Spec, board: ExperimentState, cell: Cell, store: Store, run: str, say: Say
+) -> CellResult | None:
+    """Work on a cell to its end; None where it has to wait for another one. The working directory
+    is the project's on return.
+    """
     began = time.monotonic()
     place = board.place(cell)
     pipeline: PipelineRun | None = None
     try:
         _prepare(spec, cell, place)
-        ledger = Ledger(store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run)
+        ledger = RunRecorder(
+            store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run
+        )
         pipeline = PipelineRun(dvc.read_plan(to=spec.to), ledger)
         for name in pipeline.plan.order:
             _bring_up_to_date(Path(spec.root), pipeline, name, say)
@@ -53,8 +64,17 @@ def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: 
         return None
     except RootstockError as error:
         say(f"failed: {error}")
-        states = {name: outcome.state for name, outcome in pipeline.outcomes.items()} if pipeline else {}
-        result = CellResult(cell.identity, "failed", error=str(error), seconds=time.monotonic() - began, run=run, stages=states)
+        states = (
+            {name: outcome.state for name, outcome in pipeline.outcomes.items()} if pipeline else {}
+        )
+        result = CellResult(
+            cell.identity,
+            "failed",
+            error=str(error),
+            seconds=time.monotonic() - began,
+            run=run,
+            stages=states,
+        )
     finally:
         os.chdir(spec.root)
     worktrees.remove(Path(spec.root), place)
@@ -62,24 +82,34 @@ def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: 
 
 
 def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
-    """The worktree: code of the experiment, data of the version, parameters of both and of the cell."""
+    """The worktree: code of the experiment, data of the version, parameters of both and of the
+    cell.
+    """
     if not (place / READY).is_file():
         root = Path(spec.root)
         worktrees.add(root, place, spec.code)
         environment.enter(place)
-        entries = run_cache.pin(spec.data_stages, worktrees.read_at(root, spec.data[cell.data], "dvc.lock"))
+        entries = run_cache.pin(
+            spec.data_stages, worktrees.read_at(root, spec.data[cell.data], "dvc.lock")
+        )
         override(_of_the_data(list(entries.values())))
         override(cell.assignments)
         READY.touch()
     environment.enter(place)
-    encoders.lay_out(load_params())
+    encoder_files.materialise(load_params())
 
 
 def _of_the_data(entries: list[lockfile.LockEntry]) -> list[str]:
-    """Assignments that make params.yaml say how the data was made; what this code no longer knows is left out."""
+    """Assignments that make params.yaml say how the data was made; what this code no longer knows
+    is left out.
+    """
     now = flatten(load_params().model_dump(by_alias=True))
     values = {key: value for entry in entries for key, value in flatten(entry.params).items()}
-    return [f"{key}={canonical_json(value)}" for key, value in values.items() if key in now and key != "seed"]
+    return [
+        f"{key}={canonical_json(value)}"
+        for key, value in values.items()
+        if key in now and key != "seed"
+    ]
 
 
 def _bring_up_to_date(root: Path, pipeline: PipelineRun, name: str, write: Say) -> None:
@@ -106,7 +136,9 @@ def _bring_up_to_date(root: Path, pipeline: PipelineRun, name: str, write: Say) 
 
 
 def _unsaid(line: str) -> None:
-    """What DVC says of itself, and what a run that waits for another sees of it: of no use in a cell's log."""
+    """What DVC says of itself, and what a run that waits for another sees of it: of no use in a
+    cell's log.
+    """
 
 
 def _only_one(root: Path, signature: str) -> AbstractContextManager[object]:
@@ -124,11 +156,19 @@ def _only_one(root: Path, signature: str) -> AbstractContextManager[object]:
         raise SetAside from None
 
 
-def _result(spec: Spec, board: Board, cell: Cell, pipeline: PipelineRun, run: str, seconds: float) -> CellResult:
+def _result(
+    spec: Spec, board: ExperimentState, cell: Cell, pipeline: PipelineRun, run: str, seconds: float
+) -> CellResult:
     values = numbers(read_json(spec.metric_file))
     if spec.metric not in values:
-        raise ConfigError(f"{spec.metric_file} holds no number {spec.metric!r}; it has {', '.join(values)}")
-    outputs = {path: digest for entry in lockfile.read_lock().values() for path, digest in entry.outputs.items()}
+        raise ConfigError(
+            f"{spec.metric_file} holds no number {spec.metric!r}; it has {', '.join(values)}"
+        )
+    outputs = {
+        path: digest
+        for entry in lockfile.read_lock().values()
+        for path, digest in entry.outputs.items()
+    }
     if PREDICTIONS.is_file():
         target = board.predictions(cell.identity)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,6 @@
-"""The experiment as a Prefect flow: workers take the cells, every finished cell is a task of the flow, then the conclusions."""
+"""The experiment as a Prefect flow: workers take the cells, every finished cell is a task of the
+flow, then the conclusions.
+"""
 
 from __future__ import annotations
 
@@ -13,25 +15,30 @@ from typing import Any, cast
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
-from flows.abandoned import FLOW_RUN, tell_prefect
-from flows.database import tracking_uri
-from flows.execution import provenance
+from flows.adapters.mlflow.database import tracking_uri
+from flows.adapters.mlflow.orphans import FLOW_RUN, mark_crashed
+from flows.adapters.mlflow.store import Store
+from flows.adapters.prefect.server import prefect_server
 from flows.experiment import report
 from flows.experiment.analysis import Analysis, analyse
-from flows.experiment.board import Board, CellResult
-from flows.experiment.pace import Pace
+from flows.experiment.design import Cell
+from flows.experiment.progress import Pace
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
-from flows.factors import Cell
-from flows.interruption import stoppable
-from flows.lives import PROCESS, this_process
-from flows.processes import Supervised
-from flows.server import prefect_server
-from flows.tracking import Store
+from flows.experiment.state import CellResult, ExperimentState
+from flows.pipeline.run import provenance
+from flows.process.identity import PROCESS, this_process
+from flows.process.signals import stoppable
+from flows.process.supervised import SupervisedProcess
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.io import write_text
 from stages.core.progress import clock
@@ -43,29 +50,36 @@ POLL = 0.1
 
 
 def run_experiment(request: Request, root: Path) -> Analysis:
-    """Run or resume an experiment to its end, with a temporary Prefect server where ``PREFECT_API_URL`` names none.
+    """Run or resume an experiment to its end, with a temporary Prefect server where
+    ``PREFECT_API_URL`` names none.
 
     Raises:
-        ConfigError: the request cannot be met, or another process leads this experiment; nothing was run.
+        ConfigError: the request cannot be met, or another process leads this experiment; nothing
+            was run.
     """
     search(request)  # refuses what cannot be listed, before a server or a folder is there
     with stoppable() as stopped, prefect_server() as server:
         spec, store = begin(request, root), Store.open()
-        board = Board(spec.folder)
+        board = ExperimentState(spec.folder)
         with board.sole_coordinator() as alone:
             if not alone:
                 raise ConfigError(
-                    f"experiment {spec.name} is being run by another process; its cells are shared, its lead is not"
+                    f"experiment {spec.name} is being run by another process; its cells are shared,"
+                    " its lead is not"
                 )
             server.wait()
-            found: Analysis = experiment.with_options(flow_run_name=spec.name)(spec, request, store, stopped)
+            found: Analysis = experiment.with_options(flow_run_name=spec.name)(
+                spec, request, store, stopped
+            )
             return found
 
 
 @flow(name="rootstock-experiment", validate_parameters=False, persist_result=False)
 def experiment(spec: Spec, request: Request, store: Store, stopped: Event) -> Analysis:
-    """Put up cells, let workers take them, and say what came of it. ``stopped`` is set when it is to end."""
-    board, logger = Board(spec.folder), get_run_logger()
+    """Put up cells, let workers take them, and say what came of it. ``stopped`` is set when it is
+    to end.
+    """
+    board, logger = ExperimentState(spec.folder), get_run_logger()
     if again := board.retry_failed():
         logger.info("%d failed cells are tried again", again)
     board.forgive()
@@ -83,10 +97,14 @@ def experiment(spec: Spec, request: Request, store: Store, stopped: Event) -> An
     return analysis
 
 
-def _lead(request: Request, board: Board, workers: list[Supervised], stopped: Event) -> None:
+def _lead(
+    request: Request, board: ExperimentState, workers: list[SupervisedProcess], stopped: Event
+) -> None:
     """Hand out cells round by round until the search has no more; show each one as it ends."""
     cells, seen, pace = search(request), set[str](), Pace(board, request.jobs)
-    bar = cast(UUID, create_progress_artifact(progress=0.0, key="experiment", description="Cells done"))
+    bar = cast(
+        UUID, create_progress_artifact(progress=0.0, key="experiment", description="Cells done")
+    )
     while new := cells.propose(board.results()):
         board.add(new)
         deaths, known = 0, board.cells()
@@ -110,8 +128,13 @@ def _show(cell: Cell, result: CellResult, done: int, total: int, pace: Pace) -> 
     words = f"{result.score:.4g}" if result.score is not None else f"FAILED: {result.error}"
     ran = [name for name, state in result.stages.items() if state == "ran"]
     how = f"ran {', '.join(ran)}" if ran else "all stages shared"
-    pace.end(f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})", result.seconds if ran else None)
-    record.with_options(task_run_name=cell.label)(cell.label, result.state, words, how, return_state=True)
+    pace.end(
+        f"{done:>4}/{total} │ {cell.label}  {words}  ({clock(result.seconds)}, {how})",
+        result.seconds if ran else None,
+    )
+    record.with_options(task_run_name=cell.label)(
+        cell.label, result.state, words, how, return_state=True
+    )
 
 
 @task(name="cell", cache_policy=NO_CACHE, persist_result=False)
@@ -123,11 +146,11 @@ def record(label: str, state: str, words: str, how: str) -> None:
 
 
 @contextmanager
-def _workers(request: Request, board: Board) -> Iterator[list[Supervised]]:
+def _workers(request: Request, board: ExperimentState) -> Iterator[list[SupervisedProcess]]:
     """Local workers that die with this process, or runs of the worker deployment in a work pool."""
     os.environ["MLFLOW_TRACKING_URI"] = tracking_uri()
     board.close(False)
-    workers: list[Supervised] = []
+    workers: list[SupervisedProcess] = []
     try:
         if request.pool:
             _call_pool(request, board)
@@ -144,14 +167,14 @@ def _workers(request: Request, board: Board) -> Iterator[list[Supervised]]:
                 worker.stop()
 
 
-def _start(board: Board) -> Supervised:
+def _start(board: ExperimentState) -> SupervisedProcess:
     log = board.folder / LOG
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "flows.experiment.worker", str(board.folder.resolve())]
-    return Supervised(["/bin/sh", "-c", 'exec "$@" >> "$0" 2>&1', str(log), *command], {})
+    return SupervisedProcess(["/bin/sh", "-c", 'exec "$@" >> "$0" 2>&1', str(log), *command], {})
 
 
-def _look_after(workers: list[Supervised], board: Board, deaths: int) -> int:
+def _look_after(workers: list[SupervisedProcess], board: ExperimentState, deaths: int) -> int:
     """Replace workers that died; returns how many did so far since a cell was last finished.
 
     Raises:
@@ -161,35 +184,51 @@ def _look_after(workers: list[Supervised], board: Board, deaths: int) -> int:
         if not worker.running:
             deaths += 1
             if deaths > MOST_DEATHS:
-                lines = (board.folder / LOG).read_text(errors="replace").strip().splitlines() or ["without a word"]
+                lines = (board.folder / LOG).read_text(errors="replace").strip().splitlines() or [
+                    "without a word"
+                ]
                 raise StageFailed(
-                    f"the workers of the experiment die one after the other: {lines[-1]} (see {board.folder / LOG})"
+                    f"the workers of the experiment die one after the other: {lines[-1]} (see"
+                    f" {board.folder / LOG})"
                 )
             workers[place] = _start(board)
     return deaths
 
 
-def _call_pool(request: Request, board: Board) -> None:
-    """One flow run per job of the deployment that ``rootstock deploy --pool`` made; they come home when the board closes."""
+def _call_pool(request: Request, board: ExperimentState) -> None:
+    """One flow run per job of the deployment that ``rootstock deploy --pool`` made; they come home
+    when the board closes.
+    """
     from prefect.deployments import run_deployment
 
     for number in range(request.jobs):
         key = f"{board.folder.name}-{number}-{os.getpid()}"
         run_deployment(
-            f"{WORKER}/{request.pool}", parameters={"folder": str(board.folder.resolve())}, timeout=0, idempotency_key=key
+            f"{WORKER}/{request.pool}",
+            parameters={"folder": str(board.folder.resolve())},
+            timeout=0,
+            idempotency_key=key,
         )
 
 
-def _parent(spec: Spec, board: Board, store: Store) -> str:
-    """The MLflow run of the experiment; a resumed one goes on, as this process's own, unless the store has lost it."""
+def _parent(spec: Spec, board: ExperimentState, store: Store) -> str:
+    """The MLflow run of the experiment; a resumed one goes on, as this process's own, unless the
+    store has lost it.
+    """
     known = board.folder / "parent"
     mine = {FLOW_RUN: str(flow_run.get_id() or "")}
     if known.is_file() and (before := store.facts.run(run := known.read_text())):
-        tell_prefect(before.tags)  # of a killed leader Prefect would say for ever that it runs
+        mark_crashed(before.tags)  # of a killed leader Prefect would say for ever that it runs
         store.client.update_run(run, "RUNNING")
         store.tag(run, {PROCESS: this_process(), **mine})
         return run
-    tags = {"rootstock.kind": "experiment", "rootstock.experiment": spec.name, **provenance(), "git.commit": spec.code, **mine}
+    tags = {
+        "rootstock.kind": "experiment",
+        "rootstock.experiment": spec.name,
+        **provenance(),
+        "git.commit": spec.code,
+        **mine,
+    }
     run = store.start(f"experiment {spec.name}", None, tags)
     store.batch(run, params={"data": ",".join(spec.data), "metric": spec.metric, "code": spec.code})
     write_text(known, run)
@@ -199,7 +238,9 @@ def _parent(spec: Spec, board: Board, store: Store) -> str:
 def _publish(analysis: Analysis, store: Store, parent: str, page: Path) -> None:
     """The conclusions in MLflow and Prefect."""
     store.metrics(parent, {f"share.{key}": value for key, value in analysis.shares.items()})
-    store.tag(parent, {"rootstock.verdict": analysis.sentence, "mlflow.note.content": analysis.sentence})
+    store.tag(
+        parent, {"rootstock.verdict": analysis.sentence, "mlflow.note.content": analysis.sentence}
+    )
     store.artifacts(parent, page.parent)
     rows: list[dict[str, Any]] = [
         {
@@ -211,5 +252,7 @@ def _publish(analysis: Analysis, store: Store, parent: str, page: Path) -> None:
     ]
     create_table_artifact(table=rows, key="configurations", description="Mean score over seeds")
     create_markdown_artifact(
-        markdown=f"{analysis.sentence}\n\nReport: {page}", key="verdict", description="What the experiment says"
+        markdown=f"{analysis.sentence}\n\nReport: {page}",
+        key="verdict",
+        description="What the experiment says",
     )

@@ -10,10 +10,10 @@ from typing import Any
 
 from jinja2 import Environment
 
-from flows.effects import Estimate
 from flows.experiment.analysis import Analysis, text
-from flows.experiment.board import Board
-from flows.factors import SEED, show
+from flows.experiment.design import SEED, show
+from flows.experiment.effects import Estimate
+from flows.experiment.state import ExperimentState
 from stages.core.io import canonical_json, write_csv, write_json, write_text
 
 MOST_ROWS = 8
@@ -45,10 +45,10 @@ PAGE = """<!doctype html>
 <tr><td>{{ label }}</td><td class="bad">{{ error }}</td></tr>{% endfor %}</table>{% endif %}
 <p>Intervals are 95 %, from the spread between seeds. Every cell: table.csv.</p>
 </html>
-"""
+"""  # noqa: E501
 
 
-def write(analysis: Analysis, board: Board) -> Path:
+def write(analysis: Analysis, board: ExperimentState) -> Path:
     """Write the three files; returns the page."""
     folder, spec = analysis.spec.report, analysis.spec
     keys = list(dict.fromkeys(key for cell in analysis.cells for key in cell.configuration))
@@ -85,7 +85,15 @@ def _table(path: Path, analysis: Analysis, keys: Sequence[str]) -> None:
         state = found.state if found else "open"
         levels = [show(cell.configuration.get(key)) for key in keys]
         rows.append(
-            [*levels, cell.seed, state, _number(mine), _number(own), found.run if found else "", found.error if found else ""]
+            [
+                *levels,
+                cell.seed,
+                state,
+                _number(mine),
+                _number(own),
+                found.run if found else "",
+                found.error if found else "",
+            ]
         )
     write_csv(path, [*keys, SEED, "state", "score", "own score", "run", "error"], rows)
 
@@ -99,10 +107,20 @@ def _effects(analysis: Analysis) -> dict[str, Any]:
     return {
         "sentence": analysis.sentence,
         "shares": dict(analysis.shares),
-        "effects": {key: {level: _interval(mean) for level, mean in levels.items()} for key, levels in analysis.effects.items()},
-        "verdict": {"best": found.best, "other": found.other, "real": found.real, **_interval(found.difference)}
-        if found
-        else None,
+        "effects": {
+            key: {level: _interval(mean) for level, mean in levels.items()}
+            for key, levels in analysis.effects.items()
+        },
+        "verdict": (
+            {
+                "best": found.best,
+                "other": found.other,
+                "real": found.real,
+                **_interval(found.difference),
+            }
+            if found
+            else None
+        ),
     }
 
 
@@ -118,19 +136,32 @@ def _plots(analysis: Analysis) -> list[Any]:
     ends = [end for one in found for end in (one.value, one.low, one.high) if math.isfinite(end)]
     margin = 0.05 * (max(ends) - min(ends)) or 0.01 if ends else 0.0
     scale = (min(ends) - margin, max(ends) + margin) if ends else (0.0, 1.0)
-    widest = max((len(level) for levels in analysis.effects.values() for level in levels), default=0)
-    return [_plot(key, levels, analysis.spec.metric, scale, widest) for key, levels in analysis.effects.items()]
+    widest = max(
+        (len(level) for levels in analysis.effects.values() for level in levels), default=0
+    )
+    return [
+        _plot(key, levels, analysis.spec.metric, scale, widest)
+        for key, levels in analysis.effects.items()
+    ]
 
 
-def _plot(key: str, levels: Mapping[str, Estimate], metric: str, scale: tuple[float, float], widest: int) -> Any:
-    """Means with intervals as inline SVG: one row per level, or a point per value where a number has many."""
+def _plot(
+    key: str, levels: Mapping[str, Estimate], metric: str, scale: tuple[float, float], widest: int
+) -> Any:
+    """Means with intervals as inline SVG: one row per level, or a point per value where a number
+    has many.
+    """
     import matplotlib
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
     numbers = {level: number for level in levels if (number := _as_number(level)) is not None}
     numeric = len(numbers) == len(levels)
-    ordered = sorted(levels.items(), key=lambda item: numbers[item[0]]) if numeric else list(levels.items())
+    ordered = (
+        sorted(levels.items(), key=lambda item: numbers[item[0]])
+        if numeric
+        else list(levels.items())
+    )
     curve = numeric and len(levels) > MOST_ROWS
     height = 3.2 if curve else 0.8 + 0.36 * len(levels)
     figure = Figure(figsize=(8, height))
@@ -144,7 +175,11 @@ def _plot(key: str, levels: Mapping[str, Estimate], metric: str, scale: tuple[fl
             axes.plot(*ends, color="#7aa6c2", linewidth=4, solid_capstyle="butt")
         axes.plot(*([at], [mean.value]) if curve else ([mean.value], [at]), "o", color="#1c2429")
     if curve:
-        axes.set_xscale("log" if min(numbers.values()) > 0 and max(numbers.values()) > 10 * min(numbers.values()) else "linear")
+        axes.set_xscale(
+            "log"
+            if min(numbers.values()) > 0 and max(numbers.values()) > 10 * min(numbers.values())
+            else "linear"
+        )
         axes.set(xlabel=key, ylabel=metric, ylim=scale)
     else:
         axes.set_yticks(range(len(levels)), [level for level, _ in ordered])
@@ -154,7 +189,10 @@ def _plot(key: str, levels: Mapping[str, Estimate], metric: str, scale: tuple[fl
     axes.set_title(key, loc="left", fontsize=11)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    with matplotlib.rc_context({"svg.hashsalt": "rootstock", "svg.fonttype": "none"}), io.StringIO() as drawing:
+    with (
+        matplotlib.rc_context({"svg.hashsalt": "rootstock", "svg.fonttype": "none"}),
+        io.StringIO() as drawing,
+    ):
         figure.savefig(drawing, format="svg", metadata={"Date": None, "Creator": None})
         drawn = drawing.getvalue()
     return Markup(drawn[drawn.index("<svg") :])

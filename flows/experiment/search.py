@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from flows.experiment.board import CellResult
+from flows.experiment.design import Cell, Factor, cells_of
 from flows.experiment.spec import Request
-from flows.factors import Cell, Factor, cells_of
+from flows.experiment.state import CellResult
 from stages.core.errors import ConfigError
 
 AT_ONCE = 4
@@ -37,17 +37,26 @@ class Fixed:
 class Adaptive:
     """Optuna's tree-structured Parzen estimator over the factors, with pruning between seeds.
 
-    "Algorithms for Hyper-Parameter Optimization" (2011). A trial is a configuration; its seeds are its rungs: the mean over
-    the seeds done so far is its intermediate value, and a trial worse than the median of the others at the same seed is not
-    given further ones. Draws depend on the results alone, so a resumed experiment with as many jobs asks for the same cells.
+    "Algorithms for Hyper-Parameter Optimization" (2011). A trial is a configuration; its seeds are
+    its rungs: the mean over the seeds done so far is its intermediate value, and a trial worse than
+    the median of the others at the same seed is not given further ones. Draws depend on the results
+    alone, so a resumed experiment with as many jobs asks for the same cells.
     """
 
-    def __init__(self, factors: Sequence[Factor], trials: int, seeds: Sequence[int], at_once: int, lower_is_better: bool) -> None:
+    def __init__(
+        self,
+        factors: Sequence[Factor],
+        trials: int,
+        seeds: Sequence[int],
+        at_once: int,
+        lower_is_better: bool,
+    ) -> None:
         try:
             import optuna
         except ImportError:
             raise ConfigError(
-                "--optuna needs the package optuna: make setup installs it, or pip install 'rootstock[sweep]'"
+                "--optuna needs the package optuna: make setup installs it, or pip install"
+                " 'rootstock[sweep]'"
             ) from None
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._pruned = optuna.trial.TrialState.PRUNED
@@ -71,7 +80,10 @@ class Adaptive:
                 choice = {factor.key: self._suggest(trial, factor) for factor in self._factors}
                 self._active.append((trial, cells_of(choice, self._seeds)))
                 self._left -= 1
-            new = [next((cell for cell in cells if cell.identity not in results), None) for _, cells in self._active]
+            new = [
+                next((cell for cell in cells if cell.identity not in results), None)
+                for _, cells in self._active
+            ]
             if any(new) or not self._active:
                 return [cell for cell in new if cell]
 
@@ -84,8 +96,14 @@ class Adaptive:
 
     def _lives(self, trial: Any, cells: Sequence[Cell], results: Mapping[str, CellResult]) -> bool:
         """Tell the study what is new about a trial; False when it has ended."""
-        done = list(itertools.takewhile(lambda result: result is not None, (results.get(cell.identity) for cell in cells)))
-        scores = [result.score for result in done if result is not None and result.score is not None]
+        done = list(
+            itertools.takewhile(
+                lambda result: result is not None, (results.get(cell.identity) for cell in cells)
+            )
+        )
+        scores = [
+            result.score for result in done if result is not None and result.score is not None
+        ]
         if len(scores) < len(done):
             self._study.tell(trial, state=self._failed)
             return False
@@ -109,6 +127,10 @@ def search(request: Request) -> Search:
     """What the request asks for."""
     if request.optuna:
         return Adaptive(
-            request.factors(), request.optuna, request.seed_values(), max(request.jobs, AT_ONCE), request.lower_is_better
+            request.factors(),
+            request.optuna,
+            request.seed_values(),
+            max(request.jobs, AT_ONCE),
+            request.lower_is_better,
         )
     return Fixed(request.cells())

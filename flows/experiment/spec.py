@@ -1,4 +1,6 @@
-"""What an experiment is: fixed once, kept on disk, so that the same command resumes it after any death."""
+"""What an experiment is: fixed once, kept on disk, so that the same command resumes it after any
+death.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +12,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from flows import dvc, encoders, lockfile, run_cache, worktrees
-from flows.checks import check_choices
-from flows.factors import WORKDIR, Cell, Factor, factorial, factors_of, sobol
-from flows.launch import run_stage
-from flows.overrides import override
-from stages.core import paths, sources
+from flows.adapters.dvc import lockfile, run_cache
+from flows.adapters.dvc import plan as dvc
+from flows.experiment.design import WORKDIR, Cell, Factor, factorial, factors_of, sobol
+from flows.pipeline.launch import run_stage
+from flows.pipeline.preflight import check_choices
+from flows.project import worktrees
+from flows.project.params_file import override
+from flows.registry import encoder_files
+from stages.core import paths
+from stages.core.data import sources
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.io import canonical_json, read_json, write_json
 from stages.core.params import load_params
@@ -40,18 +46,27 @@ class Request:
     pool: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value in (("seeds", self.seeds), ("jobs", self.jobs), ("sample", self.sample), ("optuna", self.optuna)):
+        for name, value in (
+            ("seeds", self.seeds),
+            ("jobs", self.jobs),
+            ("sample", self.sample),
+            ("optuna", self.optuna),
+        ):
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} {value}: must be 1 or more")
         if self.sample and self.optuna:
-            raise ConfigError("--sample and --optuna are two ways to choose cells: give one of them")
+            raise ConfigError(
+                "--sample and --optuna are two ways to choose cells: give one of them"
+            )
 
     def factors(self) -> list[Factor]:
         """The dataset versions, then the settings."""
         return factors_of(self.data, self.settings)
 
     def seed_values(self) -> range:
-        """The seeds, from the one in params.yaml on: the first repetition shares its stages with the workspace."""
+        """The seeds, from the one in params.yaml on: the first repetition shares its stages with
+        the workspace.
+        """
         first = load_params().seed
         return range(first, first + self.seeds)
 
@@ -100,27 +115,40 @@ class Spec:
 
 
 def begin(request: Request, root: Path) -> Spec:
-    """Fix an experiment, or find the one that the same request on the same code and data began before.
+    """Fix an experiment, or find the one that the same request on the same code and data began
+    before.
 
-    The code and the parameters no cell sets are those of the working tree; a dataset version gives the outputs of the data
-    stages and nothing else, so that cells differ in data alone.
+    The code and the parameters no cell sets are those of the working tree; a dataset version gives
+    the outputs of the data stages and nothing else, so that cells differ in data alone.
 
     Raises:
-        ConfigError: an unknown version, stage or key; a setting that belongs to the data; a name taken by another experiment.
+        ConfigError: an unknown version, stage or key; a setting that belongs to the data; a name
+            taken by another experiment.
     """
     if WORKDIR in request.data:
         _bring_data_up_to_date()
     data_stages = tuple(run_cache.data_stages())
     stage, metric = _metric(request)
     code = worktrees.snapshot(root, f"experiment/{request.name or 'latest'}")
-    data = {version: code if version == WORKDIR else worktrees.resolve(root, version) for version in request.data}
+    data = {
+        version: code if version == WORKDIR else worktrees.resolve(root, version)
+        for version in request.data
+    }
     _check_settings(request, data_stages, root, data)
     asked = canonical_json(
         [
             worktrees.git(root, "rev-parse", f"{code}^{{tree}}"),
             {version: _locked(root, commit, data_stages) for version, commit in data.items()},
             [[factor.key, factor.levels] for factor in request.factors()],
-            [request.seeds, request.sample, request.optuna, stage, metric, request.lower_is_better, request.to],
+            [
+                request.seeds,
+                request.sample,
+                request.optuna,
+                stage,
+                metric,
+                request.lower_is_better,
+                request.to,
+            ],
         ]
     )
     identity = hashlib.sha256(asked.encode()).hexdigest()
@@ -141,7 +169,8 @@ def begin(request: Request, root: Path) -> Spec:
         known = Spec.read(spec.folder)
         if known.identity != identity:
             raise ConfigError(
-                f"experiment {name!r} exists with other cells, code or data: choose another --name, or delete {spec.folder}"
+                f"experiment {name!r} exists with other cells, code or data: choose another --name,"
+                f" or delete {spec.folder}"
             )
         return known
     worktrees.git(root, "update-ref", f"refs/rootstock/experiment/{name}", code)
@@ -150,17 +179,21 @@ def begin(request: Request, root: Path) -> Spec:
 
 
 def _bring_data_up_to_date() -> None:
-    """The data stages of the working tree, run where they are stale: WORKDIR then names data that exists."""
+    """The data stages of the working tree, run where they are stale: WORKDIR then names data that
+    exists.
+    """
     if Path("stages/ingest").is_dir():
         params = load_params()
         sources.write_fingerprint(params)
-        encoders.lay_out(params)
+        encoder_files.materialise(params)
     for name in run_cache.data_stages():
         if dvc.read_reasons(name):
             with run_stage(name, paths.EVENTS / f"{name}.jsonl") as process:
                 lines = [line for line in process.lines() if line]
             if process.wait():
-                raise StageFailed(f"{name} failed on the working tree: {lines[-1] if lines else 'without a word'}")
+                raise StageFailed(
+                    f"{name} failed on the working tree: {lines[-1] if lines else 'without a word'}"
+                )
 
 
 def _metric(request: Request) -> tuple[str, str]:
@@ -170,16 +203,24 @@ def _metric(request: Request) -> tuple[str, str]:
         stage, sign, key = request.metric.partition(":")
         if not sign or stage not in plan.nodes:
             choices, example = ", ".join(plan.nodes), "evaluate:finetuned.accuracy"
-            raise ConfigError(f"--metric {request.metric}: expected STAGE:KEY with a stage of {choices}, for example {example}")
+            raise ConfigError(
+                f"--metric {request.metric}: expected STAGE:KEY with a stage of {choices}, for"
+                f" example {example}"
+            )
         return stage, key
     last = plan.order[-1]
     headline = plan.nodes[last].headline
     if not headline:
-        raise ConfigError(f"{last} names no headline metric in dvc.yaml (meta: {{headline: …}}): say --metric {last}:KEY")
+        raise ConfigError(
+            f"{last} names no headline metric in dvc.yaml (meta: {{headline: …}}): say --metric"
+            f" {last}:KEY"
+        )
     return last, headline
 
 
-def _check_settings(request: Request, data_stages: tuple[str, ...], root: Path, data: Mapping[str, str]) -> None:
+def _check_settings(
+    request: Request, data_stages: tuple[str, ...], root: Path, data: Mapping[str, str]
+) -> None:
     _check_values(request)
     belongs = {
         key
@@ -192,8 +233,9 @@ def _check_settings(request: Request, data_stages: tuple[str, ...], root: Path, 
         for key in belongs - {"seed"}:
             if factor.key == key or factor.key.startswith(f"{key}."):
                 raise ConfigError(
-                    f"--set {factor.key}: it makes the data, which a dataset version holds; "
-                    f"set it, run {', '.join(data_stages)}, then `rootstock data tag NAME` and name both versions in --data"
+                    f"--set {factor.key}: it makes the data, which a dataset version holds; set it,"
+                    f" run {', '.join(data_stages)}, then `rootstock data tag NAME` and name both"
+                    " versions in --data"
                 )
 
 

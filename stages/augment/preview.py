@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from stages.core.image.views.engine import augment
+from stages.core.image.views.policy import Policy
 from stages.core.random import generator
-from stages.core.views.engine import augment
-from stages.core.views.policy import Policy
 
 IMAGES, VIEWS = 8, 8
 CELL, GAP, MARGIN, HEAD = 96, 6, 16, 64
@@ -19,7 +19,9 @@ INK, FAINT, PAPER = (32, 32, 36), (120, 120, 128), (250, 250, 248)
 
 
 def views_of(images: Tensor, policy: Policy, seed: int) -> Tensor:
-    """``(N, VIEWS, C, H, W)`` float in 0…1: views of uint8 images ``(N, C, H, W)``, each column another draw."""
+    """``(N, VIEWS, C, H, W)`` float in 0…1: views of uint8 images ``(N, C, H, W)``, each column
+    another draw.
+    """
     columns = []
     for number in range(VIEWS):
         ops = policy.views[number % len(policy.views)]
@@ -28,7 +30,9 @@ def views_of(images: Tensor, policy: Policy, seed: int) -> Tensor:
 
 
 def sheet(images: Tensor, views: Tensor, title: str, caption: str) -> bytes:
-    """A PNG: one row per image, the original first, then its views, enlarged without smoothing so that pixels can be judged."""
+    """A PNG: one row per image, the original first, then its views, enlarged without smoothing so
+    that pixels can be judged.
+    """
     rows, columns = len(images), 1 + views.shape[1]
     width = 2 * MARGIN + columns * (CELL + GAP) + GAP
     canvas = Image.new("RGB", (width, HEAD + rows * (CELL + GAP) + MARGIN + 20), PAPER)
@@ -51,4 +55,7 @@ def _picture(pixels: Tensor) -> Image.Image:
     """``(C, H, W)`` in 0…1 as a cell; smooth only when it must shrink."""
     array = (pixels.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
     picture = Image.fromarray(np.repeat(array, 3, axis=2) if array.shape[2] == 1 else array)
-    return picture.resize((CELL, CELL), Image.Resampling.NEAREST if picture.width <= CELL else Image.Resampling.LANCZOS)
+    return picture.resize(
+        (CELL, CELL),
+        Image.Resampling.NEAREST if picture.width <= CELL else Image.Resampling.LANCZOS,
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from stages.core import registry
+from stages.core import plugins
 from stages.core.errors import ConfigError
-from stages.core.views.policy import Policy
+from stages.core.image.views.policy import Policy
 
 POLICIES = "stages.augment.policies"
 SMALL = 64
@@ -18,11 +18,12 @@ def resolve(name: str, channels: int, size: int) -> Policy:
     """
     if name == "auto":
         name = "glyphs" if channels == 1 else "small_colour" if size < SMALL else "colour"
-    registry.check(POLICIES, name, key="augment.policy")
-    module = registry.load(POLICIES, name)
+    plugins.check(POLICIES, name, key="augment.policy")
+    module = plugins.load(POLICIES, name)
     if channels not in module.CHANNELS:
         raise ConfigError(
-            f"augment.policy: {name} is for {' or '.join(map(str, module.CHANNELS))} channels, the images have {channels}"
+            f"augment.policy: {name} is for {' or '.join(map(str, module.CHANNELS))} channels, the"
+            f" images have {channels}"
         )
     policy: Policy = module.policy(channels, size)
     return policy

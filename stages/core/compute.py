@@ -1,4 +1,6 @@
-"""What this machine computes on, and how: device, precision, and settings that make the same input give the same bytes."""
+"""What this machine computes on, and how: device, precision, and settings that make the same input
+give the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,20 @@ Precision = Literal["auto", "bf16", "fp32"]
 
 
 def device() -> torch.device:
-    """The GPU of this process if there is one, else the CPU; ``LOCAL_RANK`` (torchrun) picks among several."""
+    """The GPU of this process if there is one, else the CPU; ``LOCAL_RANK`` (torchrun) picks among
+    several.
+    """
     if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        return torch.device(
+            "cuda", int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count()
+        )
     return torch.device("cpu")
 
 
 def resolve_precision(precision: str) -> Literal["bf16", "fp32"]:
-    """``auto`` is bf16 where the processor multiplies bf16 in hardware (GPU, AMX, AVX-512 BF16), else fp32: never a timing."""
+    """``auto`` is bf16 where the processor multiplies bf16 in hardware (GPU, AMX, AVX-512 BF16),
+    else fp32: never a timing.
+    """
     if precision == "auto":
         return "bf16" if _multiplies_bf16() else "fp32"
     if precision == "bf16":
@@ -33,18 +41,25 @@ def resolve_precision(precision: str) -> Literal["bf16", "fp32"]:
 def autocast(precision: str) -> Iterator[None]:
     """The mixed-precision context of a forward pass; it does nothing for fp32."""
     where, bf16 = device().type, resolve_precision(precision) == "bf16"
-    with torch.autocast(where, dtype=torch.bfloat16, enabled=bf16), _attention_by_products(where == "cpu" and bf16):
+    with (
+        torch.autocast(where, dtype=torch.bfloat16, enabled=bf16),
+        _attention_by_products(where == "cpu" and bf16),
+    ):
         yield
 
 
 @contextmanager
 def _attention_by_products(wanted: bool) -> Iterator[None]:
-    """On CPUs torch's fused attention has a bf16 backward pass that is five times slower than plain matrix products."""
+    """On CPUs torch's fused attention has a bf16 backward pass that is five times slower than plain
+    matrix products.
+    """
     if not wanted:
         yield
         return
     allowed = torch.backends.cuda.fp16_bf16_reduction_math_sdp_allowed()  # type: ignore[no-untyped-call]
-    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)  # its name says cuda, but CPUs look at it, too
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(
+        True
+    )  # its name says cuda, but CPUs look at it, too
     try:
         with sdpa_kernel(SDPBackend.MATH):
             yield
@@ -53,10 +68,13 @@ def _attention_by_products(wanted: bool) -> Iterator[None]:
 
 
 def deterministic() -> None:
-    """Choose kernels that always sum in the same order. Called once by every stage that trains or embeds."""
+    """Choose kernels that always sum in the same order. Called once by every stage that trains or
+    embeds.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    # Filling fresh memory with NaN costs time and guards against reading what was never written, which nothing here does.
+    # Filling fresh memory with NaN costs time and guards against reading what was never written,
+    # which nothing here does.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -64,9 +82,15 @@ def deterministic() -> None:
 
 
 def describe(precision: str = "auto") -> dict[str, str]:
-    """What byte-identity depends on besides inputs and parameters; goes into the run as tags, never into an output."""
+    """What byte-identity depends on besides inputs and parameters; goes into the run as tags, never
+    into an output.
+    """
     where = device()
-    kind = torch.cuda.get_device_name(where) if where.type == "cuda" else torch.backends.cpu.get_cpu_capability()
+    kind = (
+        torch.cuda.get_device_name(where)
+        if where.type == "cuda"
+        else torch.backends.cpu.get_cpu_capability()
+    )
     return {
         "torch": torch.__version__,
         "device": where.type,

@@ -1,4 +1,6 @@
-"""Errors written for the person who caused them: what, where, what to do. The command line prints one line."""
+"""Errors written for the person who caused them: what, where, what to do. The command line prints
+one line.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +12,15 @@ class RootstockError(Exception):
 
 
 class ConfigError(RootstockError):
-    """The call or the configuration is wrong: an unknown key, a missing folder, an unwritable store."""
+    """The call or the configuration is wrong: an unknown key, a missing folder, an unwritable
+    store.
+    """
 
 
 class DataError(RootstockError):
-    """An input cannot be used as it is: wrong shape, missing shard, a manifest and pixels that disagree."""
+    """An input cannot be used as it is: wrong shape, missing shard, a manifest and pixels that
+    disagree.
+    """
 
 
 class Refused(RootstockError):

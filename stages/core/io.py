@@ -1,4 +1,6 @@
-"""Atomic, deterministic files: a killed writer leaves the old file or none, the same content gives the same bytes."""
+"""Atomic, deterministic files: a killed writer leaves the old file or none, the same content gives
+the same bytes.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def _sync_directory(directory: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary sibling to write to; on success it is synced and takes the name ``path`` in one step."""
+    """Yield a temporary sibling to write to; on success it is synced and takes the name ``path`` in
+    one step.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
@@ -47,7 +51,9 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 @contextmanager
 def atomic_directory(path: Path | str) -> Iterator[Path]:
-    """Yield a temporary sibling directory; on success it replaces ``path``, whatever stood there before."""
+    """Yield a temporary sibling directory; on success it replaces ``path``, whatever stood there
+    before.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _unfinished(path)
@@ -67,7 +73,9 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
 
 
 def _unfinished(path: Path) -> Path:
-    """A new directory to write in; those that killed writers of this machine left there, which may be large, are removed."""
+    """A new directory to write in; those that killed writers of this machine left there, which may
+    be large, are removed.
+    """
     start = f".{path.name}.{platform.node()}-"
     for left in path.parent.glob(f"{glob.escape(start)}*"):
         writer = left.name.removeprefix(start).split("-")[0]
@@ -108,7 +116,9 @@ def write_json(path: Path | str, value: Any) -> None:
 
 
 def refresh_json(path: Path, value: Any) -> None:
-    """Write JSON, touching the file only when its content changes; several processes may do so at once."""
+    """Write JSON, touching the file only when its content changes; several processes may do so at
+    once.
+    """
     text = _json(value)
     if not path.is_file() or path.read_text() != text:
         write_text(path, text)
@@ -123,7 +133,9 @@ def read_json(path: Path | str) -> Any:
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)") from None
+        raise DataError(
+            f"{path} is missing: run the stage that writes it (rootstock plan shows which)"
+        ) from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}") from None
     except UnicodeDecodeError:
@@ -144,11 +156,14 @@ def read_csv(path: Path | str) -> list[dict[str, str]]:
         with Path(path).open(newline="") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
-        raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)") from None
+        raise DataError(
+            f"{path} is missing: run the stage that writes it (rootstock plan shows which)"
+        ) from None
 
 
 def write_metrics(path: Path | str, values: Mapping[str, Any]) -> None:
-    """Write a DVC metrics file: floats at six significant digits, so that a diff shows what changed and no noise.
+    """Write a DVC metrics file: floats at six significant digits, so that a diff shows what changed
+    and no noise.
 
     Raises:
         StageFailed: a value is not a finite number; it is named.
@@ -163,6 +178,8 @@ def _rounded(value: Any, name: str) -> Any:
         return [_rounded(item, name) for item in value]
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise StageFailed(f"the metric {name} is {value}, which no other tool reads: nothing was written")
+            raise StageFailed(
+                f"the metric {name} is {value}, which no other tool reads: nothing was written"
+            )
         return float(f"{value:.6g}")
     return value

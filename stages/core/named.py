@@ -1,4 +1,6 @@
-"""A list of named things with settings (``curate.steps``, ``validate.audits``), checked before anything runs."""
+"""A list of named things with settings (``curate.steps``, ``validate.audits``), checked before
+anything runs.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from stages.core import paths, registry
+from stages.core import paths, plugins
 from stages.core.errors import ConfigError
 from stages.core.params import explain
 
@@ -27,7 +29,8 @@ class Named:
 
 
 def parse(entries: Sequence[Entry], package: str, key: str) -> list[Named]:
-    """Every entry with its settings; ``package`` holds the modules, ``key`` is the parameter that lists them.
+    """Every entry with its settings; ``package`` holds the modules, ``key`` is the parameter that
+    lists them.
 
     Raises:
         ConfigError: a name or setting that does not exist, in one line with the nearest name.
@@ -39,18 +42,22 @@ def check(entries: Sequence[Entry], package: str, key: str) -> None:
     """Refuse what :func:`parse` would, loading only modules that were given settings."""
     for number, entry in enumerate(entries):
         if isinstance(entry, str):
-            registry.check(package, entry, key=f"{key}[{number}]")
+            plugins.check(package, entry, key=f"{key}[{number}]")
         else:
             _parse(entry, package, f"{key}[{number}]")
 
 
 def _parse(entry: Entry, package: str, key: str) -> Named:
     if not isinstance(entry, str) and len(entry) != 1:
-        raise ConfigError(f"{paths.PARAMS}: {key}: one name per entry, found {', '.join(entry) or 'none'}")
+        raise ConfigError(
+            f"{paths.PARAMS}: {key}: one name per entry, found {', '.join(entry) or 'none'}"
+        )
     name, given = (entry, None) if isinstance(entry, str) else next(iter(entry.items()))
-    registry.check(package, name, key=key)
-    module = registry.load(package, name)
+    plugins.check(package, name, key=key)
+    module = plugins.load(package, name)
     try:
         return Named(name, module, module.Settings.model_validate(dict(given or {})))
     except ValidationError as error:
-        raise ConfigError(explain(error, f"{paths.PARAMS}: {key}.{name}", module.Settings)) from None
+        raise ConfigError(
+            explain(error, f"{paths.PARAMS}: {key}.{name}", module.Settings)
+        ) from None

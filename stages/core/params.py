@@ -1,4 +1,6 @@
-"""``params.yaml``, typed once: one frozen model per section. A wrong key or value is one line that says what is allowed."""
+"""``params.yaml``, typed once: one frozen model per section. A wrong key or value is one line that
+says what is allowed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stages.core import paths
 from stages.core.errors import ConfigError
-from stages.core.registry import nearest
+from stages.core.plugins import nearest
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -26,7 +28,7 @@ class Section(BaseModel):
 
 
 class SourceEntry(Section):
-    """One of several sources: ``from`` as in ``ingest.source``, and what is to be known about it."""
+    """One of several sources: ``from`` as in ``ingest.source``, and what is to be known about it."""  # noqa: E501
 
     from_: str = Field(alias="from")
     role: Literal["target", "pool"] = "target"
@@ -48,13 +50,22 @@ class Ingest(Section):
     @field_validator("source", mode="before")
     @classmethod
     def _each_entry(cls, value: Any) -> Any:
-        """A fault of one of several sources is told as its own; bare text is the ``from`` of an entry."""
-        return tuple(map(_source, range(len(value)), value)) if isinstance(value, list | tuple) else value
+        """A fault of one of several sources is told as its own; bare text is the ``from`` of an
+        entry.
+        """
+        return (
+            tuple(map(_source, range(len(value)), value))
+            if isinstance(value, list | tuple)
+            else value
+        )
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
         if self.validation_fraction + self.test_fraction >= 1:
-            raise ValueError("validation_fraction and test_fraction leave nothing to train on: together they must be below 1")
+            raise ValueError(
+                "validation_fraction and test_fraction leave nothing to train on: together they"
+                " must be below 1"
+            )
         return self
 
 
@@ -183,7 +194,8 @@ def load_params(path: Path = paths.PARAMS) -> Params:
     """Read and check the file.
 
     Raises:
-        ConfigError: one line naming the key, what was given, what is allowed and the nearest valid name.
+        ConfigError: one line naming the key, what was given, what is allowed and the nearest valid
+            name.
     """
     return check_params(parse_sections(read_params(path), path), path)
 
@@ -193,7 +205,10 @@ def read_params(path: Path = paths.PARAMS) -> str:
     try:
         return path.read_text()
     except FileNotFoundError:
-        raise ConfigError(f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not one)") from None
+        raise ConfigError(
+            f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not"
+            " one)"
+        ) from None
 
 
 def check_params(values: Mapping[str, Any], path: Path = paths.PARAMS) -> Params:
@@ -207,8 +222,14 @@ def check_params(values: Mapping[str, Any], path: Path = paths.PARAMS) -> Params
 def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -> str:
     """The fault of a validation error to mend first, as one line."""
     faults = error.errors()
-    fault = next((fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0])  # a misspelt key is missing, too
-    keys = [str(key) for key in fault["loc"] if str(key) in _known(model) or fault["type"] in {"extra_forbidden", "missing"}]
+    fault = next(
+        (fault for fault in faults if fault["type"] == "extra_forbidden"), faults[0]
+    )  # a misspelt key is missing, too
+    keys = [
+        str(key)
+        for key in fault["loc"]
+        if str(key) in _known(model) or fault["type"] in {"extra_forbidden", "missing"}
+    ]
     key = ".".join(keys)
     if fault["type"] == "extra_forbidden":
         allowed = _known(_section(model, keys[:-1]), deep=False)
@@ -218,8 +239,12 @@ def explain(error: ValidationError, where: Path | str, model: type[BaseModel]) -
         return f"{where}: {key} is missing; add it (every parameter stands in the file)"
     if fault["type"] == "value_error":
         return f"{where}: {f'{key}: ' if key else ''}{fault['ctx']['error']}"
-    messages = [item["msg"] for item in error.errors() if list(map(str, item["loc"]))[: len(keys)] == keys]
-    allowed_text = " or ".join(dict.fromkeys(message.removeprefix("Input ") for message in messages))
+    messages = [
+        item["msg"] for item in error.errors() if list(map(str, item["loc"]))[: len(keys)] == keys
+    ]
+    allowed_text = " or ".join(
+        dict.fromkeys(message.removeprefix("Input ") for message in messages)
+    )
     return f"{where}: {f'{key} is ' if key else ''}{fault['input']!r}; it {allowed_text}"
 
 
@@ -236,7 +261,11 @@ def _section(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
     for key in keys:
         for name, field in model.model_fields.items():
             annotation = field.annotation
-            if key in (field.alias or name, name) and isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            if (
+                key in (field.alias or name, name)
+                and isinstance(annotation, type)
+                and issubclass(annotation, BaseModel)
+            ):
                 model = annotation
     return model
 
@@ -249,5 +278,7 @@ def parse_sections(text: str, path: Path = paths.PARAMS) -> Mapping[str, Any]:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
     if not isinstance(values, Mapping):
-        raise ConfigError(f"{path}: expected sections such as 'ingest:', found {type(values).__name__}")
+        raise ConfigError(
+            f"{path}: expected sections such as 'ingest:', found {type(values).__name__}"
+        )
     return values

@@ -1,4 +1,4 @@
-"""Where every artifact lies, relative to the project root (the working directory of every stage)."""
+"""Where every artifact lies, relative to the project root (the working directory of every stage)."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -28,10 +28,14 @@ RESUME = STATE / "resume"
 CACHE = STATE / "cache"
 EVENTS = STATE / "events"
 FINGERPRINT = STATE / "fingerprint.json"
-"""What ``ingest`` depends on instead of the source folder itself: one small file that changes when the sources do."""
+"""What ``ingest`` depends on instead of the source folder itself: one small file that changes when
+the sources do.
+"""
 
 ENCODER = STATE / "encoder.json"
-"""What ``curate`` depends on where its encoder comes from the registry: which model, its content hash, where its files lie."""
+"""What ``curate`` depends on where its encoder comes from the registry: which model, its content
+hash, where its files lie.
+"""
 ENCODERS = STATE / "encoders"
 """Registered encoders as files, each in a folder named after its content."""
 

@@ -1,6 +1,7 @@
 """Progress with rate and time left, on anything that takes over a few seconds.
 
-On a terminal it is one line that moves; in a pipe (DVC, Prefect, CI) it is a whole line every few seconds.
+On a terminal it is one line that moves; in a pipe (DVC, Prefect, CI) it is a whole line every few
+seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from types import TracebackType
 
 @contextmanager
 def aside(when: bool = True) -> Iterator[None]:
-    """While standard output is for another program: progress, and whatever else is said, goes to standard error."""
+    """While standard output is for another program: progress, and whatever else is said, goes to
+    standard error.
+    """
     with redirect_stdout(sys.stderr if when else sys.stdout):
         yield
 
@@ -51,7 +54,9 @@ class Status:
 class Progress:
     """``with Progress("pretrain", total=400, unit="steps") as bar: … bar.advance(1, loss=0.3)``."""
 
-    def __init__(self, description: str, total: int, unit: str = "it", every: float = 5.0, start: int = 0) -> None:
+    def __init__(
+        self, description: str, total: int, unit: str = "it", every: float = 5.0, start: int = 0
+    ) -> None:
         self.description, self.total, self.unit = description, total, unit
         self.done = self.start = start
         self.status = Status(every)
@@ -62,7 +67,12 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         if self.status.moving and self.status.shown > self.status.began:
             sys.stderr.write("\n" if kind else f"\r{self.line()}\x1b[K\n")
         elif not self.status.moving and kind is None and self.told != self.done and self._lasted:
@@ -88,8 +98,9 @@ class Progress:
         share = 100 * self.done / self.total if self.total else 100.0
         extra = "".join(f"  {name} {value:.4g}" for name, value in self.values.items())
         return (
-            f"{self.description}  {share:3.0f} %  {self.done:,}/{self.total:,} {self.unit}  "
-            f"{rate:,.1f} {self.unit}/s  {'took ' + clock(seconds) if self.done >= self.total else 'left ' + left}{extra}"
+            f"{self.description}  {share:3.0f} %  {self.done:,}/{self.total:,} {self.unit} "
+            f" {rate:,.1f} {self.unit}/s "
+            f" {'took ' + clock(seconds) if self.done >= self.total else 'left ' + left}{extra}"
         )
 
 

@@ -1,4 +1,6 @@
-"""Randomness with an address: every draw is a function of the seed and of where it happens, so there is no state to save."""
+"""Randomness with an address: every draw is a function of the seed and of where it happens, so
+there is no state to save.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def address(seed: int, *path: object) -> int:
-    """Hash the seed and the path into 63 bits. Equal arguments give equal numbers on every machine."""
+    """Hash the seed and the path into 63 bits. Equal arguments give equal numbers on every machine."""  # noqa: E501
     text = "/".join([str(seed), *(str(part) for part in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

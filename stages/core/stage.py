@@ -1,4 +1,6 @@
-"""The shell of every ``python -m stages.<stage>``: parameters in, one clear line out when something is wrong."""
+"""The shell of every ``python -m stages.<stage>``: parameters in, one clear line out when something
+is wrong.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +12,26 @@ from collections.abc import Callable
 from functools import wraps
 
 from stages.core.errors import RootstockError
+from stages.core.events import Tracker
 from stages.core.params import Params, load_params
-from stages.core.tracking import Tracker
 
 Main = Callable[[Params, Tracker], None]
 
 
 def stage(name: str) -> Callable[[Main], Callable[[], None]]:
-    """Turn ``main(params, track)`` into a program: ``--help``, ``--debug``, exit codes, events and timings."""
+    """Turn ``main(params, track)`` into a program: ``--help``, ``--debug``, exit codes, events and
+    timings.
+    """
 
     def decorate(main: Main) -> Callable[[], None]:
         @wraps(main)
         def program() -> None:
-            parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=main.__doc__)
-            parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
+            parser = argparse.ArgumentParser(
+                prog=f"python -m stages.{name}", description=main.__doc__
+            )
+            parser.add_argument(
+                "--debug", action="store_true", help="show the whole traceback of an error"
+            )
             arguments = parser.parse_args()
             with Tracker(name) as track:
                 sys.exit(_guarded(main, name, track, arguments.debug))

@@ -1,8 +1,10 @@
-"""``curate.steps``: an ordered list of operators with settings, checked before anything runs; and ``curate.encoder``."""
+"""``curate.steps``: an ordered list of operators with settings, checked before anything runs; and
+``curate.encoder``.
+"""
 
 from __future__ import annotations
 
-from stages.core import named, registry
+from stages.core import named, plugins
 from stages.core.errors import ConfigError
 from stages.core.named import Named
 from stages.core.params import Curate
@@ -14,7 +16,8 @@ NEED_ARGUMENT = {"registry": "rootstock-encoder@frozen-best", "timm": "resnet18.
 
 
 def parse_steps(curate: Curate) -> list[Named]:
-    """Every operator (a module with ``apply``) with its settings; refusals as in :func:`named.parse`.
+    """Every operator (a module with ``apply``) with its settings; refusals as in
+    :func:`named.parse`.
 
     Raises:
         ConfigError: or an encoder that does not exist.
@@ -30,18 +33,22 @@ def check_steps(curate: Curate) -> None:
 
 
 def split_encoder(encoder: str) -> tuple[str, str]:
-    """``curate.encoder`` as the name of an encoder and its argument; a bare timm name is ``timm`` and that name.
+    """``curate.encoder`` as the name of an encoder and its argument; a bare timm name is ``timm``
+    and that name.
 
     Raises:
-        ConfigError: neither an encoder nor a network that timm knows, or an encoder without the argument it needs.
+        ConfigError: neither an encoder nor a network that timm knows, or an encoder without the
+            argument it needs.
     """
     kind, colon, argument = encoder.partition(":")
-    known = registry.names(ENCODERS)
+    known = plugins.names(ENCODERS)
     if kind not in known and not colon and _is_timm(encoder):
         return "timm", encoder
-    registry.check(ENCODERS, kind, key="curate.encoder")
+    plugins.check(ENCODERS, kind, key="curate.encoder")
     if kind in NEED_ARGUMENT and not argument:
-        raise ConfigError(f"curate.encoder: {kind} needs a name, for example {kind}:{NEED_ARGUMENT[kind]}")
+        raise ConfigError(
+            f"curate.encoder: {kind} needs a name, for example {kind}:{NEED_ARGUMENT[kind]}"
+        )
     return kind, argument
 
 

@@ -8,17 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.core.data.manifest import Rows
+from stages.core.image.pixel_store import give_back
 from stages.core.io import atomic_file, canonical_json
-from stages.core.manifest import Rows
-from stages.core.pixels import give_back
 from stages.core.progress import Progress
-from stages.curate.encoding import NamedEncoder
+from stages.curate.encoder import NamedEncoder
 
 BLOCK = 4096
 RELEASED = 16
 """Blocks after which the pixels that were read are given back."""
 PIECE = 2048
-"""Rows read at a time. The system maps some 64 KiB around each, so pages are given back after every piece: 128 MiB at most."""
+"""Rows read at a time. The system maps some 64 KiB around each, so pages are given back after every
+piece: 128 MiB at most.
+"""
 
 
 class Features:
@@ -46,16 +48,22 @@ class Features:
 
 
 def embed(encode: NamedEncoder) -> Features:
-    """Features of every readable row (zeros elsewhere), from the cache when these very images were encoded before."""
+    """Features of every readable row (zeros elsewhere), from the cache when these very images were
+    encoded before.
+    """
     source = encode.source
     manifest, store = source.manifest, source.store
     file = source.cache / f"features-{_key(encode)}.npy"
     if not file.is_file():
         rows = manifest.rows(manifest.ok)
         with atomic_file(file) as temporary:
-            width = encode(store.gather(rows[:1])).shape[1] if len(rows) else 1  # prepares the encoder before the clock runs
+            width = (
+                encode(store.gather(rows[:1])).shape[1] if len(rows) else 1
+            )  # prepares the encoder before the clock runs
             with Progress(f"curate: {encode.name}", len(rows), "images") as bar:
-                stored = np.lib.format.open_memmap(temporary, "w+", np.float16, (len(manifest), width))
+                stored = np.lib.format.open_memmap(
+                    temporary, "w+", np.float16, (len(manifest), width)
+                )
                 for first in range(0, len(rows), BLOCK):
                     part = rows[first : first + BLOCK]
                     stored[part] = encode(store.gather(part)).numpy().astype(np.float16)

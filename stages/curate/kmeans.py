@@ -10,7 +10,7 @@ import torch
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from torch import Tensor
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.core.random import numpy_generator
 
 Fetch = Callable[[Rows], Tensor]
@@ -20,21 +20,29 @@ SEEDS_PER_CLUSTER = 16
 LEAST_SEEDS = 8192
 BLOCK = 16384
 IN_CACHE = 256
-"""Rows whose distances from a thousand centroids stay in a processor's cache until they are looked at."""
+"""Rows whose distances from a thousand centroids stay in a processor's cache until they are looked
+at.
+"""
 PORTION = 4096
 """Rows a thread takes at a time."""
 
 
-def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int, points_per_cluster: int = POINTS_PER_CLUSTER) -> Tensor:
-    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of so many points per cluster, ``k <= len(rows)``.
+def fit(
+    fetch: Fetch, rows: Rows, clusters: int, seed: int, points_per_cluster: int = POINTS_PER_CLUSTER
+) -> Tensor:
+    """Centroids ``(k, D)`` by Lloyd's iterations on a sample of so many points per cluster, ``k <=
+    len(rows)``.
 
-    They start far apart, so that rare kinds of points get one: k-means++: The Advantages of Careful Seeding (2007).
+    They start far apart, so that rare kinds of points get one: k-means++: The Advantages of Careful
+    Seeding (2007).
     """
     draw = numpy_generator(seed, "kmeans", clusters, len(rows))
     clusters = min(clusters, len(rows))
     sample = rows[np.sort(draw.permutation(len(rows))[: clusters * points_per_cluster])]
     points = _gathered(fetch, sample)
-    centroids = spread(points[torch.from_numpy(draw.permutation(len(points))[: seeds(clusters)])], clusters, draw)
+    centroids = spread(
+        points[torch.from_numpy(draw.permutation(len(points))[: seeds(clusters)])], clusters, draw
+    )
     before: Tensor | None = None
     for _ in range(ITERATIONS):
         nearest, distance = _nearest(points, centroids)
@@ -46,7 +54,9 @@ def fit(fetch: Fetch, rows: Rows, clusters: int, seed: int, points_per_cluster: 
 
 
 def _gathered(fetch: Fetch, rows: Rows) -> Tensor:
-    """What ``fetch`` gives for all rows; in blocks, as it may need several times the memory of its answer."""
+    """What ``fetch`` gives for all rows; in blocks, as it may need several times the memory of its
+    answer.
+    """
     first = fetch(rows[:BLOCK])
     points = first.new_empty(len(rows), first.shape[1])
     points[:BLOCK] = first
@@ -61,7 +71,9 @@ def seeds(clusters: int) -> int:
 
 
 def spread(points: Tensor, clusters: int, draw: np.random.Generator) -> Tensor:
-    """``clusters`` of the points ``(n, D)``, each drawn with odds in proportion to its squared distance from those before."""
+    """``clusters`` of the points ``(n, D)``, each drawn with odds in proportion to its squared
+    distance from those before.
+    """
     chosen = [int(draw.integers(len(points)))]
     lengths = points.square().sum(1)
     distance = torch.full((len(points),), torch.inf)
@@ -75,7 +87,12 @@ def spread(points: Tensor, clusters: int, draw: np.random.Generator) -> Tensor:
             left = np.setdiff1d(np.arange(len(points)), chosen)
             chosen += left[: clusters - len(chosen)].tolist()
             break
-        chosen.append(min(int(torch.searchsorted(total, draw.random() * total[-1], right=True)), len(points) - 1))
+        chosen.append(
+            min(
+                int(torch.searchsorted(total, draw.random() * total[-1], right=True)),
+                len(points) - 1,
+            )
+        )
     return points[chosen].clone()
 
 
@@ -90,7 +107,9 @@ def assign(fetch: Fetch, rows: Rows, centroids: Tensor) -> np.ndarray:
 
 def nearest_lists(points: Tensor, centroids: Tensor, count: int) -> Tensor:
     """The ``count`` nearest centroids of each point ``(n, count)``."""
-    return torch.topk(_half_distance(points, centroids), min(count, len(centroids)), largest=False).indices
+    return torch.topk(
+        _half_distance(points, centroids), min(count, len(centroids)), largest=False
+    ).indices
 
 
 def _half_distance(points: Tensor, centroids: Tensor) -> Tensor:
@@ -99,11 +118,12 @@ def _half_distance(points: Tensor, centroids: Tensor) -> Tensor:
 
 
 def _nearest(points: Tensor, centroids: Tensor) -> tuple[Tensor, Tensor]:
-    """The nearest centroid of each point, of several as near the first, and half its squared distance ``(n,)``, less what
-    depends on the point alone.
+    """The nearest centroid of each point, of several as near the first, and half its squared
+    distance ``(n,)``, less what depends on the point alone.
 
-    Threads take whole blocks, each with arithmetic of one thread: a product of a few hundred rows is too small to be shared
-    (beside other work ten times slower), and so the answer is the same for any number of threads.
+    Threads take whole blocks, each with arithmetic of one thread: a product of a few hundred rows
+    is too small to be shared (beside other work ten times slower), and so the answer is the same
+    for any number of threads.
     """
     rows, columns = points.numpy(), centroids.numpy().T
     lengths = 0.5 * centroids.square().sum(1).numpy()
@@ -131,5 +151,7 @@ def _means(points: Tensor, nearest: Tensor, distance: Tensor, centroids: Tensor)
     empty = torch.nonzero(counts == 0).flatten()
     means = sums / counts.clamp(min=1)[:, None]
     if len(empty):
-        means[empty] = points[torch.topk(distance + 0.5 * points.square().sum(1), len(empty)).indices]
+        means[empty] = points[
+            torch.topk(distance + 0.5 * points.square().sum(1), len(empty)).indices
+        ]
     return means

@@ -6,20 +6,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.curate import kmeans
 from stages.curate.features import Features
 
 PER_LIST = 1000
 POINTS_PER_LIST = 48
-"""Lists need not be the best there are, and a million rows would have a quarter of them in memory."""
+"""Lists need not be the best there are, and a million rows would have a quarter of them in memory.
+"""
 LISTS = 3
 
 
-def neighbours(features: Features, rows: Rows, count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``count`` rows most like each row by correlation of their features: int32 ``(n, count)`` and correlations, -1 = none.
+def neighbours(
+    features: Features, rows: Rows, count: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The ``count`` rows most like each row by correlation of their features: int32 ``(n, count)``
+    and correlations, -1 = none.
 
-    Rows are put into the three nearest of about ``n / 1000`` lists, and compared within lists; up to 1,000 rows that is exact.
+    Rows are put into the three nearest of about ``n / 1000`` lists, and compared within lists; up
+    to 1,000 rows that is exact.
     """
 
     def unit(chosen: Rows) -> Tensor:

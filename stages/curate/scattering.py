@@ -1,7 +1,9 @@
-"""Wavelet scattering: moduli of wavelet responses, and of the wavelet responses of those, averaged over parts of the image.
+"""Wavelet scattering: moduli of wavelet responses, and of the wavelet responses of those, averaged
+over parts of the image.
 
-Invariant Scattering Convolution Networks (2012). The wavelets are complex Morlet filters of 7 x 7 pixels; a coarser scale is
-the same filter on an image halved by a binomial blur, so an image of 32 pixels costs about a million multiplications.
+Invariant Scattering Convolution Networks (2012). The wavelets are complex Morlet filters of 7 x 7
+pixels; a coarser scale is the same filter on an image halved by a binomial blur, so an image of 32
+pixels costs about a million multiplications.
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ _OPPONENT = torch.tensor([[1 / 3, 1 / 3, 1 / 3], [0.5, -0.5, 0.0], [0.25, 0.25, 
 
 
 def scatter(images: Tensor) -> Tensor:
-    """Log scattering coefficients of uint8 images ``(n, C, S, S)``: float32 ``(n, D)``, D = 1536 for colour at 32 pixels.
+    """Log scattering coefficients of uint8 images ``(n, C, S, S)``: float32 ``(n, D)``, D = 1536
+    for colour at 32 pixels.
 
-    Zeroth order: opponent colours on 8 x 8; first: brightness on 4 x 4 and colour on 2 x 2 parts; second: brightness on 2 x 2.
-    Larger images are averaged down to 32 pixels.
+    Zeroth order: opponent colours on 8 x 8; first: brightness on 4 x 4 and colour on 2 x 2 parts;
+    second: brightness on 2 x 2. Larger images are averaged down to 32 pixels.
     """
     pixels = images.to(torch.float32).div_(255)
     if pixels.shape[-1] > SIDE:
@@ -48,8 +51,12 @@ def scatter(images: Tensor) -> Tensor:
     return torch.cat(orders, dim=1)
 
 
-def morlet(size: int = 7, frequency: float = 0.75 * math.pi, width: float = 0.8, slant: float = 0.5) -> Tensor:
-    """Filters ``(2 * ORIENTATIONS, 1, size, size)``, real and imaginary part of each: zero mean, unit energy."""
+def morlet(
+    size: int = 7, frequency: float = 0.75 * math.pi, width: float = 0.8, slant: float = 0.5
+) -> Tensor:
+    """Filters ``(2 * ORIENTATIONS, 1, size, size)``, real and imaginary part of each: zero mean,
+    unit energy.
+    """
     line = torch.arange(size, dtype=torch.float32) - size // 2
     down, right = torch.meshgrid(line, line, indexing="ij")
     filters = []
@@ -66,7 +73,9 @@ def morlet(size: int = 7, frequency: float = 0.75 * math.pi, width: float = 0.8,
 
 
 def modulus(maps: Tensor, bank: Tensor) -> Tensor:
-    """Absolute response of every map ``(n, c, s, s)`` to every filter: ``(n, c * ORIENTATIONS, s, s)``."""
+    """Absolute response of every map ``(n, c, s, s)`` to every filter: ``(n, c * ORIENTATIONS, s,
+    s)``.
+    """
     n, c, side, _ = maps.shape
     response = F.conv2d(_pad(maps.reshape(n * c, 1, side, side), bank.shape[-1] // 2), bank)
     energy = response[:, 0::2].square() + response[:, 1::2].square()

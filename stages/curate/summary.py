@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from stages.core.manifest import Manifest
+from stages.core.data.manifest import Manifest
 
 
 def count(curated: Manifest) -> dict[str, Any]:
@@ -15,7 +15,9 @@ def count(curated: Manifest) -> dict[str, Any]:
         "images": len(frame),
         "kept": int(frame["keep"].sum()),
         "pretraining": len(curated.pretraining_rows()),
-        "labelled": {split: len(curated.labelled_rows(split)) for split in ("train", "val", "test")},
+        "labelled": {
+            split: len(curated.labelled_rows(split)) for split in ("train", "val", "test")
+        },
     }
 
 

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.events import Tracker
 from stages.core.params import Params
 from stages.core.stage import stage
-from stages.core.tracking import Tracker
 
 
 @stage("distill")
 def main(params: Params, track: Tracker) -> None:
-    """Teach a network at most half the size of the pretrained encoder to give the same features, on unlabelled images.
+    """Teach a network at most half the size of the pretrained encoder to give the same features, on
+    unlabelled images.
 
-    Killed at any step, the same command goes on from the last checkpoint and ends with the same bytes.
+    Killed at any step, the same command goes on from the last checkpoint and ends with the same
+    bytes.
     """
     from stages.core import compute
+    from stages.core.data.manifest import Manifest
+    from stages.core.image.pixel_store import PixelStore
+    from stages.core.image.views.policy import Policy
     from stages.core.io import write_csv, write_metrics
-    from stages.core.manifest import Manifest
-    from stages.core.model import Encoder, load_encoder, save_model
-    from stages.core.pixels import PixelStore
+    from stages.core.models.artifact import Encoder, load_encoder, save_model
     from stages.core.training.loop import fit
-    from stages.core.views.policy import Policy
-    from stages.distill.outcome import curve, metrics
+    from stages.distill.inputs import batches, create_student, recipe, resume_for
     from stages.distill.regression import FeatureRegression
-    from stages.distill.setup import batches, create_student, recipe, resume_for
+    from stages.distill.results import curve, metrics
 
     compute.deterministic()
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
@@ -32,23 +34,36 @@ def main(params: Params, track: Tracker) -> None:
     student = create_student(params, teacher)
     source = batches(params, manifest, store, policy, teacher.preprocess)
     plan = recipe(params, source)
-    shrunk = f"{student.parameter_count:,} parameters instead of {teacher.backbone.parameter_count:,}"
+    shrunk = (
+        f"{student.parameter_count:,} parameters instead of {teacher.backbone.parameter_count:,}"
+    )
     print(f"distill: {student.name}, {shrunk}, {plan.steps:,} steps of {source.size} images")
     track.params({"distill.batch_size": source.size, "distill.steps": plan.steps})
     track.tags(compute.describe(plan.precision))
 
     resume = resume_for(params, source, teacher, policy)
-    history = fit(FeatureRegression(student, teacher.backbone, params.seed), source, plan, resume, track)
+    history = fit(
+        FeatureRegression(student, teacher.backbone, params.seed), source, plan, resume, track
+    )
     encoder = Encoder(student, teacher.preprocess, {})
     values = metrics(encoder, teacher, manifest, store, history)
 
-    config = {"method": "feature regression", "teacher": teacher.config, "steps": plan.steps, "batch_size": source.size}
+    config = {
+        "method": "feature regression",
+        "teacher": teacher.config,
+        "steps": plan.steps,
+        "batch_size": source.size,
+    }
     save_model(paths.DISTILLED, student, config, teacher.preprocess)
     write_metrics(paths.metrics("distill"), values)
     write_csv(paths.reports("distill") / "curve.csv", *curve(history))
     resume.clear()
     track.metrics({name: value for name, value in values.items() if isinstance(value, float)})
-    compared = "" if values["knn"] is None else f"kNN {values['knn']:.3f} (teacher {values['teacher_knn']:.3f}), "
+    compared = (
+        ""
+        if values["knn"] is None
+        else f"kNN {values['knn']:.3f} (teacher {values['teacher_knn']:.3f}), "
+    )
     print(f"distill: {compared}{values['r2']:.0%} of the teacher's features explained")
 
 

@@ -1,8 +1,9 @@
 """Feature regression: a small network learns to say what a large one says about an image.
 
-"SimReg: Regression as a Simple Yet Effective Tool for Self-supervised Knowledge Distillation" (2021): the student predicts
-the teacher's features through an MLP head that is thrown away, and is compared on the unit sphere. Both see the same view
-("Knowledge distillation: A good teacher is patient and consistent", 2022).
+"SimReg: Regression as a Simple Yet Effective Tool for Self-supervised Knowledge Distillation"
+(2021): the student predicts the teacher's features through an MLP head that is thrown away, and is
+compared on the unit sphere. Both see the same view ("Knowledge distillation: A good teacher is
+patient and consistent", 2022).
 """
 
 from __future__ import annotations
@@ -13,25 +14,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stages.core.backbones import Backbone
 from stages.core.compute import device
 from stages.core.errors import ConfigError
-from stages.core.features import Array, normalise
+from stages.core.image.backbones import Backbone
+from stages.core.image.views.engine import Views
+from stages.core.metrics.representation import Array, normalise
 from stages.core.random import address
-from stages.core.views.engine import Views
 
 LARGEST_SHARE = 0.5
 """Of the teacher's parameters that a student may have."""
 
 
 class FeatureRegression(nn.Module):
-    """Student and head, trained by the loop; the teacher stays outside, in eval mode, and is never saved with them."""
+    """Student and head, trained by the loop; the teacher stays outside, in eval mode, and is never
+    saved with them.
+    """
 
     def __init__(self, student: Backbone, teacher: Backbone, seed: int) -> None:
         super().__init__()
         self.student = student
         self.head = regression_head(student.num_features, teacher.num_features, seed)
-        self._teacher = [teacher.to(device(), memory_format=torch.channels_last).eval().requires_grad_(False)]  # type: ignore[call-overload]
+        teacher.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._teacher = [teacher.eval().requires_grad_(False)]
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """``loss``: squared distance of unit vectors; ``cosine``: how near they are."""
@@ -47,13 +51,18 @@ def regression_head(width: int, target: int, seed: int) -> nn.Sequential:
     """Two layers with batch norm between, drawn from the seed."""
     state = torch.default_generator.get_state()
     torch.default_generator.manual_seed(address(seed, "distill head"))
-    head = nn.Sequential(nn.Linear(width, 2 * width), nn.BatchNorm1d(2 * width), nn.ReLU(), nn.Linear(2 * width, target))
+    head = nn.Sequential(
+        nn.Linear(width, 2 * width),
+        nn.BatchNorm1d(2 * width),
+        nn.ReLU(),
+        nn.Linear(2 * width, target),
+    )
     torch.default_generator.set_state(state)
     return head
 
 
 def regression_loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean squared distance of (N, D) and (N, D) on the unit sphere: 2 − 2·cosine, between 0 and 4."""
+    """Mean squared distance of (N, D) and (N, D) on the unit sphere: 2 − 2·cosine, between 0 and 4."""  # noqa: E501
     distance = nn.functional.normalize(predicted, dim=1) - nn.functional.normalize(target, dim=1)
     return distance.square().sum(dim=1).mean()
 
@@ -66,24 +75,28 @@ def check_size(student: Backbone, teacher: Backbone) -> None:
     """
     if student.parameter_count > LARGEST_SHARE * teacher.parameter_count:
         raise ConfigError(
-            f"distill.backbone {student.name} has {student.parameter_count:,} parameters and its teacher {teacher.name} "
-            f"{teacher.parameter_count:,}: a student may have at most half, {int(LARGEST_SHARE * teacher.parameter_count):,}"
+            f"distill.backbone {student.name} has {student.parameter_count:,} parameters and its"
+            f" teacher {teacher.name} {teacher.parameter_count:,}: a student may have at most half,"
+            f" {int(LARGEST_SHARE * teacher.parameter_count):,}"
         )
 
 
 def explained(
     student: Array, teacher: Array, held_student: Array, held_teacher: Array, ridge: float = 1e-3
 ) -> Mapping[str, float]:
-    """How well a linear map from the student's features (n, d) gives the teacher's (n, D) on held-out images.
+    """How well a linear map from the student's features (n, d) gives the teacher's (n, D) on
+    held-out images.
 
-    Returns ``r2`` (share of the variance of the teacher's unit features, 1 is all, and below 0 is worse than their mean) and
-    ``cosine`` (mean similarity of mapped and true features).
+    Returns ``r2`` (share of the variance of the teacher's unit features, 1 is all, and below 0 is
+    worse than their mean) and ``cosine`` (mean similarity of mapped and true features).
     """
     x, y = normalise(student).astype(np.float64), normalise(teacher).astype(np.float64)
     centre_x, centre_y = x.mean(axis=0), y.mean(axis=0)
     x, y = x - centre_x, y - centre_y
     gram = x.T @ x
-    weights = np.linalg.solve(gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ y)
+    weights = np.linalg.solve(
+        gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ y
+    )
     truth = normalise(held_teacher).astype(np.float64)
     mapped = (normalise(held_student) - centre_x) @ weights + centre_y
     rest, spread = np.square(truth - mapped).sum(), np.square(truth - truth.mean(axis=0)).sum()

@@ -1,4 +1,6 @@
-"""What there is to know about the classifier that gets registered: errors, calibration, worst class, robustness."""
+"""What there is to know about the classifier that gets registered: errors, calibration, worst
+class, robustness.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stages.core.features import Array, Labels
-from stages.core.model import Classifier
-from stages.core.statistics import (
+from stages.core.metrics.intervals import (
     Bin,
     Interval,
     bootstrap_interval,
@@ -21,6 +21,8 @@ from stages.core.statistics import (
     reliability,
     wilson_interval,
 )
+from stages.core.metrics.representation import Array, Labels
+from stages.core.models.artifact import Classifier
 from stages.evaluate.corruptions import CORRUPTIONS, SEVERITIES
 
 CORRUPTED = 2000
@@ -52,18 +54,26 @@ class Verdict:
         return self.by_class[self.worst_class]
 
 
-def judge(classifier: Classifier, images: Tensor, truth: Labels, resamples: int, seed: int) -> Verdict:
-    """Judge on the test images (n, C, H, W) uint8 with their class numbers (n,); evenly spread ones are also corrupted."""
+def judge(
+    classifier: Classifier, images: Tensor, truth: Labels, resamples: int, seed: int
+) -> Verdict:
+    """Judge on the test images (n, C, H, W) uint8 with their class numbers (n,); evenly spread ones
+    are also corrupted.
+    """
     probabilities = classifier.predict_proba(images).numpy()
     predicted: Labels = probabilities.argmax(axis=1)
     correct = predicted == truth
     counts = confusion(truth, predicted, len(classifier.classes))
-    by_class = [wilson_interval(int(row[index]), int(row.sum())) for index, row in enumerate(counts)]
+    by_class = [
+        wilson_interval(int(row[index]), int(row.sum())) for index, row in enumerate(counts)
+    ]
     seen = [index for index, row in enumerate(counts) if row.sum()]
     chosen = np.linspace(0, len(truth) - 1, min(CORRUPTED, len(truth))).round().astype(np.int64)
     some, right = images[chosen], truth[chosen]
     answers = {
-        f"{name}-{severity}": classifier.predict_proba(corrupt(some, severity, seed)).numpy().argmax(axis=1)
+        f"{name}-{severity}": classifier.predict_proba(corrupt(some, severity, seed))
+        .numpy()
+        .argmax(axis=1)
         for name, corrupt in CORRUPTIONS.items()
         for severity in SEVERITIES
     }
@@ -82,7 +92,10 @@ def judge(classifier: Classifier, images: Tensor, truth: Labels, resamples: int,
         chosen=chosen,
         corrupted=answers,
         corruptions={
-            name: [bootstrap_interval(hits[f"{name}-{severity}"], resamples, seed) for severity in SEVERITIES]
+            name: [
+                bootstrap_interval(hits[f"{name}-{severity}"], resamples, seed)
+                for severity in SEVERITIES
+            ]
             for name in CORRUPTIONS
         },
         mean_corrupted=bootstrap_interval(mean, resamples, seed),

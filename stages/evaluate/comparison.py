@@ -1,4 +1,6 @@
-"""Who beat whom: intervals of every row and of paired differences, from one resampling of the test images."""
+"""Who beat whom: intervals of every row and of paired differences, from one resampling of the test
+images.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stages.core.statistics import Interval, column_means, interval, redrawn
+from stages.core.metrics.intervals import Interval, column_means, interval, redrawn
 from stages.evaluate.ladder import ALL, Row
 
 MODELS = {
@@ -21,7 +23,12 @@ MODELS = {
     "finetuned": "Fine-tuned",
 }
 """Models in the order of the table, with the names a reader sees."""
-PROTOCOLS = {"knn": "kNN", "linear": "linear probe", "full": "fully fine-tuned", "picked": "the better on validation"}
+PROTOCOLS = {
+    "knn": "kNN",
+    "linear": "linear probe",
+    "full": "fully fine-tuned",
+    "picked": "the better on validation",
+}
 PAIRS = (
     ("finetuned", "scratch"),
     ("pretrained", "pixels"),
@@ -35,7 +42,9 @@ PAIRS = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """Accuracy of ``first`` minus accuracy of ``second`` on the same test images, with the same labels."""
+    """Accuracy of ``first`` minus accuracy of ``second`` on the same test images, with the same
+    labels.
+    """
 
     budget: str
     first: Row
@@ -44,7 +53,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``no difference``: an interval that holds zero is no difference."""
+        """``better``, ``worse`` or ``no difference``: an interval that holds zero is no difference."""  # noqa: E501
         if not self.difference.excludes_zero:
             return "no difference"
         return "better" if self.difference.value > 0 else "worse"
@@ -54,12 +63,25 @@ class Table:
     """All rows with their resampled accuracies."""
 
     def __init__(self, rows: Iterable[Row], resamples: int, seed: int) -> None:
-        self.rows = sorted(rows, key=lambda row: (list(MODELS).index(row.model), list(PROTOCOLS).index(row.protocol)))
+        self.rows = sorted(
+            rows,
+            key=lambda row: (list(MODELS).index(row.model), list(PROTOCOLS).index(row.protocol)),
+        )
         self.seed = seed
-        means = column_means(np.concatenate([row.correct for row in self.rows], axis=1).astype(np.float64), resamples, seed)
+        means = column_means(
+            np.concatenate([row.correct for row in self.rows], axis=1).astype(np.float64),
+            resamples,
+            seed,
+        )
         ends = np.cumsum([row.correct.shape[1] for row in self.rows])
-        self._means = {id(row): means[:, end - row.correct.shape[1] : end] for row, end in zip(self.rows, ends, strict=True)}
-        self.intervals = {id(row): interval(row.accuracy, redrawn(self._means[id(row)], seed)) for row in self.rows}
+        self._means = {
+            id(row): means[:, end - row.correct.shape[1] : end]
+            for row, end in zip(self.rows, ends, strict=True)
+        }
+        self.intervals = {
+            id(row): interval(row.accuracy, redrawn(self._means[id(row)], seed))
+            for row in self.rows
+        }
 
     def interval(self, row: Row) -> Interval:
         """Accuracy of a row with its interval."""
@@ -68,7 +90,10 @@ class Table:
     @property
     def budgets(self) -> list[str]:
         """Names of the budgets, fewest labels first."""
-        return sorted({row.budget for row in self.rows}, key=lambda name: (name == ALL, int(name) if name != ALL else 0))
+        return sorted(
+            {row.budget for row in self.rows},
+            key=lambda name: (name == ALL, int(name) if name != ALL else 0),
+        )
 
     @property
     def models(self) -> list[str]:
@@ -85,10 +110,14 @@ class Table:
         return max(rows, key=lambda row: row.validation, default=None)
 
     def compare(self, first: Row, second: Row) -> Comparison:
-        """Paired difference; where one row has more draws of labels than the other, over the draws both have."""
+        """Paired difference; where one row has more draws of labels than the other, over the draws
+        both have.
+        """
         shared = min(first.correct.shape[1], second.correct.shape[1])
         value = float(first.correct[:, :shared].mean() - second.correct[:, :shared].mean())
-        ahead, behind = (redrawn(self._means[id(row)][:, :shared], self.seed) for row in (first, second))
+        ahead, behind = (
+            redrawn(self._means[id(row)][:, :shared], self.seed) for row in (first, second)
+        )
         return Comparison(first.budget, first, second, interval(value, ahead - behind))
 
     def comparisons(self) -> list[Comparison]:
@@ -103,7 +132,13 @@ class Table:
         return answers
 
     def tied_with_best(self, budget: str) -> set[int]:
-        """Identities of the rows at a budget that cannot be told apart from the one with the highest test accuracy."""
+        """Identities of the rows at a budget that cannot be told apart from the one with the
+        highest test accuracy.
+        """
         rows = [row for row in self.rows if row.budget == budget]
         top = max(rows, key=lambda row: row.accuracy)
-        return {id(row) for row in rows if row is top or not self.compare(top, row).difference.excludes_zero}
+        return {
+            id(row)
+            for row in rows
+            if row is top or not self.compare(top, row).difference.excludes_zero
+        }

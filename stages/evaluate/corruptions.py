@@ -1,6 +1,8 @@
-"""Cheap corruptions of stored images: what a classifier meets when a camera is noisy, out of focus or badly lit.
+"""Cheap corruptions of stored images: what a classifier meets when a camera is noisy, out of focus
+or badly lit.
 
-After "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations" (2019), scaled to small images.
+After "Benchmarking Neural Network Robustness to Common Corruptions and Perturbations" (2019),
+scaled to small images.
 """
 
 from __future__ import annotations
@@ -45,7 +47,11 @@ def contrast(images: Tensor, severity: int, seed: int) -> Tensor:
     return _bytes(mean + CONTRAST[severity - 1] * (pixels - mean))
 
 
-CORRUPTIONS: dict[str, Callable[[Tensor, int, int], Tensor]] = {"noise": noise, "blur": blur, "contrast": contrast}
+CORRUPTIONS: dict[str, Callable[[Tensor, int, int], Tensor]] = {
+    "noise": noise,
+    "blur": blur,
+    "contrast": contrast,
+}
 
 
 def _bytes(pixels: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""The label ladder of a frozen encoder: kNN and a linear probe at every budget, every choice made on validation."""
+"""The label ladder of a frozen encoder: kNN and a linear probe at every budget, every choice made
+on validation.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.core.features import Array, Labels, knn_scores
-from stages.core.probes import STRENGTHS, fit_linear
+from stages.core.metrics.linear_probe import STRENGTHS, fit_linear
+from stages.core.metrics.representation import Array, Labels, knn_scores
 from stages.evaluate.subsets import draw_labels
 
 ALL = "all"
@@ -59,7 +61,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``correct`` is (test images, draws), which is what intervals and comparisons are made of."""
+    """One line of the table. ``correct`` is (test images, draws), which is what intervals and
+    comparisons are made of.
+    """
 
     model: str
     protocol: str
@@ -76,7 +80,9 @@ class Row:
 
 
 def budgets(labels: Labels, per_class: tuple[int, ...], draws: int, seed: int) -> list[Budget]:
-    """The steps of the ladder, fewest labels first and all labels last; a step that already takes every label is left out."""
+    """The steps of the ladder, fewest labels first and all labels last; a step that already takes
+    every label is left out.
+    """
     steps = []
     for count in sorted(set(per_class)):
         subsets = tuple(draw_labels(labels, count, draw, seed) for draw in range(draws))
@@ -85,43 +91,78 @@ def budgets(labels: Labels, per_class: tuple[int, ...], draws: int, seed: int) -
     return [*steps, Budget(ALL, (np.arange(len(labels), dtype=np.int64),))]
 
 
-def frozen_rows(model: str, features: Labelled, truth: Truth, steps: list[Budget], neighbours: int) -> list[Row]:
+def frozen_rows(
+    model: str, features: Labelled, truth: Truth, steps: list[Budget], neighbours: int
+) -> list[Row]:
     """kNN and linear probe of one encoder at every budget."""
     return [
         row
         for step in steps
-        for row in (knn_row(model, features, truth, step, neighbours), linear_row(model, features, truth, step))
+        for row in (
+            knn_row(model, features, truth, step, neighbours),
+            linear_row(model, features, truth, step),
+        )
     ]
 
 
 def knn_row(model: str, features: Labelled, truth: Truth, step: Budget, neighbours: int) -> Row:
-    """Weighted kNN with the number of neighbours that validates best, averaged over the draws; ties go to fewer."""
-    tried = sorted({k for k in (*NEIGHBOURS, neighbours) if k <= max(1, min(neighbours, step.images))})
+    """Weighted kNN with the number of neighbours that validates best, averaged over the draws; ties
+    go to fewer.
+    """
+    tried = sorted(
+        {k for k in (*NEIGHBOURS, neighbours) if k <= max(1, min(neighbours, step.images))}
+    )
     means = []
     for k in tried:
-        each = [_knn_correct(features, truth, draw, k, features.validation, truth.validation) for draw in step.draws]
+        each = [
+            _knn_correct(features, truth, draw, k, features.validation, truth.validation)
+            for draw in step.draws
+        ]
         means.append(float(np.mean(each)))
     best = int(np.argmax(means))
-    correct = [_knn_correct(features, truth, draw, tried[best], features.test, truth.test) for draw in step.draws]
-    return Row(model, "knn", step.name, step.images, np.stack(correct, axis=1), means[best], f"k = {tried[best]}")
+    correct = [
+        _knn_correct(features, truth, draw, tried[best], features.test, truth.test)
+        for draw in step.draws
+    ]
+    return Row(
+        model,
+        "knn",
+        step.name,
+        step.images,
+        np.stack(correct, axis=1),
+        means[best],
+        f"k = {tried[best]}",
+    )
 
 
-def _knn_correct(features: Labelled, truth: Truth, draw: Labels, k: int, queries: Array, labels: Labels) -> NDArray[np.bool_]:
+def _knn_correct(
+    features: Labelled, truth: Truth, draw: Labels, k: int, queries: Array, labels: Labels
+) -> NDArray[np.bool_]:
     scores = knn_scores(features.train[draw], truth.train[draw], queries, k, truth.classes)
     right: NDArray[np.bool_] = scores.argmax(axis=1) == labels
     return right
 
 
 def linear_row(model: str, features: Labelled, truth: Truth, step: Budget) -> Row:
-    """A linear probe; its regularisation is picked on validation with the first draw and kept for the others."""
+    """A linear probe; its regularisation is picked on validation with the first draw and kept for
+    the others.
+    """
     correct, validation = [], []
     strengths: tuple[float, ...] = STRENGTHS
     for draw in step.draws:
         train, labels = features.train[draw], truth.train[draw]
-        probe = fit_linear(train, labels, features.validation, truth.validation, truth.classes, strengths)
+        probe = fit_linear(
+            train, labels, features.validation, truth.validation, truth.classes, strengths
+        )
         strengths = (probe.strength,)
         validation.append(probe.validation_accuracy)
         correct.append(probe.predict(features.test) == truth.test)
     return Row(
-        model, "linear", step.name, step.images, np.stack(correct, axis=1), float(np.mean(validation)), f"C = {strengths[0]:g}"
+        model,
+        "linear",
+        step.name,
+        step.images,
+        np.stack(correct, axis=1),
+        float(np.mean(validation)),
+        f"C = {strengths[0]:g}",
     )

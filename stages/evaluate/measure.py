@@ -1,4 +1,6 @@
-"""Every row of the table: frozen encoders, networks trained from scratch, fine-tuned ones, at every label budget."""
+"""Every row of the table: frozen encoders, networks trained from scratch, fine-tuned ones, at every
+label budget.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.backbones import Backbone, create_backbone
-from stages.core.features import Labels, embed, pixel_features
-from stages.core.finetuning import Candidate, Examples, Task, better, fit_probe, full_candidate, linear_candidate, logits
-from stages.core.model import Classifier, Encoder
+from stages.core.image.backbones import Backbone, create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.metrics.representation import Labels, embed, pixel_features
+from stages.core.models.artifact import Classifier, Encoder
 from stages.core.params import Evaluate
-from stages.core.pixels import PixelStore
 from stages.core.progress import Progress
 from stages.core.random import address
+from stages.core.transfer.finetune import (
+    Candidate,
+    Examples,
+    Task,
+    better,
+    fit_probe,
+    full_candidate,
+    linear_candidate,
+    logits,
+)
 from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Rows, Truth, budgets, frozen_rows
 
 ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "distilled")
@@ -23,7 +34,8 @@ ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "dist
 
 @dataclass(frozen=True)
 class Inputs:
-    """Everything ``evaluate`` measures on: rows of the store with their labels, the models, and how classifiers are trained.
+    """Everything ``evaluate`` measures on: rows of the store with their labels, the models, and how
+    classifiers are trained.
 
     ``encoders`` are pretrained, distilled and, where it was trained, control.
     """
@@ -39,7 +51,9 @@ class Inputs:
     @property
     def steps(self) -> list[Budget]:
         """The label budgets."""
-        return budgets(self.truth.train, self.settings.labels_per_class, self.settings.draws, self.task.seed)
+        return budgets(
+            self.truth.train, self.settings.labels_per_class, self.settings.draws, self.task.seed
+        )
 
 
 def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
@@ -47,14 +61,20 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
     steps = inputs.steps
     encoders = {**_controls(inputs), **inputs.encoders}
     few = [step for step in steps if step.name != ALL]
-    trainings = sum(2 * min(len(step.draws), inputs.settings.finetune_draws) for step in few) + 1 + len(_finetuned_frozen(inputs))
+    trainings = (
+        sum(2 * min(len(step.draws), inputs.settings.finetune_draws) for step in few)
+        + 1
+        + len(_finetuned_frozen(inputs))
+    )
     rows: list[Row] = []
     features = {}
     with Progress("evaluate", total=len(encoders) + 1 + trainings, unit="rows") as bar:
         for name in ENCODERS:
             if name == "pixels" or name in encoders:
                 features[name] = _features(inputs, name, encoders)
-                rows += frozen_rows(name, features[name], inputs.truth, steps, inputs.settings.neighbours)
+                rows += frozen_rows(
+                    name, features[name], inputs.truth, steps, inputs.settings.neighbours
+                )
                 bar.advance(1)
         for step in steps:
             draws = step.draws[: inputs.settings.finetune_draws]
@@ -74,9 +94,15 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
 def _controls(inputs: Inputs) -> dict[str, Encoder]:
     """Networks with random weights: the teacher's architecture and the student's."""
     return {
-        "random": Encoder(_untrained(inputs.encoders["pretrained"].backbone, inputs.task.seed), inputs.task.preprocess, {}),
+        "random": Encoder(
+            _untrained(inputs.encoders["pretrained"].backbone, inputs.task.seed),
+            inputs.task.preprocess,
+            {},
+        ),
         "random-student": Encoder(
-            _untrained(inputs.encoders["distilled"].backbone, inputs.task.seed), inputs.task.preprocess, {}
+            _untrained(inputs.encoders["distilled"].backbone, inputs.task.seed),
+            inputs.task.preprocess,
+            {},
         ),
     }
 
@@ -86,7 +112,9 @@ def _untrained(like: Backbone, seed: int) -> Backbone:
 
 
 def _finetuned_frozen(inputs: Inputs) -> list[str]:
-    """Encoders of the teacher's size that are also fine-tuned, with all labels only: each costs as much as it is large."""
+    """Encoders of the teacher's size that are also fine-tuned, with all labels only: each costs as
+    much as it is large.
+    """
     return [name for name in ("pretrained", "control") if name in inputs.encoders]
 
 
@@ -107,27 +135,42 @@ def _subtask(inputs: Inputs, draw: Labels) -> Task:
 def _correct(inputs: Inputs, candidate: Candidate) -> np.ndarray:
     """Which test images a candidate gets right, (n,)."""
     images = inputs.store.gather(inputs.rows.test)
-    right: np.ndarray = logits(candidate.network, inputs.task.preprocess, images).argmax(axis=1) == inputs.truth.test
+    right: np.ndarray = (
+        logits(candidate.network, inputs.task.preprocess, images).argmax(axis=1)
+        == inputs.truth.test
+    )
     return right
 
 
-def _row(model: str, protocol: str, step: Budget, correct: list[Any], candidates: list[Candidate]) -> Row:
+def _row(
+    model: str, protocol: str, step: Budget, correct: list[Any], candidates: list[Candidate]
+) -> Row:
     validation = float(np.mean([candidate.accuracy for candidate in candidates]))
-    chosen = ", ".join(dict.fromkeys(f"{candidate.method}: {candidate.detail}" for candidate in candidates))
-    return Row(model, protocol, step.name, step.images, np.stack(correct, axis=1), validation, chosen)
+    chosen = ", ".join(
+        dict.fromkeys(f"{candidate.method}: {candidate.detail}" for candidate in candidates)
+    )
+    return Row(
+        model, protocol, step.name, step.images, np.stack(correct, axis=1), validation, chosen
+    )
 
 
 def _scratch_row(inputs: Inputs, step: Budget) -> Row:
-    """The student's architecture from random weights: labels and steps as in fine-tuning, the learning rate its own."""
+    """The student's architecture from random weights: labels and steps as in fine-tuning, the
+    learning rate its own.
+    """
     start = _untrained(inputs.encoders["distilled"].backbone, inputs.task.seed)
-    own = inputs.task.settings.model_copy(update={"learning_rate": inputs.settings.scratch_learning_rate})
+    own = inputs.task.settings.model_copy(
+        update={"learning_rate": inputs.settings.scratch_learning_rate}
+    )
     tasks = [replace(_subtask(inputs, draw), settings=own) for draw in step.draws]
     candidates = [full_candidate(start, None, task, pretrained=False) for task in tasks]
     return _row("scratch", "full", step, [_correct(inputs, one) for one in candidates], candidates)
 
 
 def _finetuned_rows(inputs: Inputs, step: Budget, features: Labelled) -> list[Row]:
-    """What the finetune stage does, with fewer labels: both ways, the better on validation kept, draw by draw."""
+    """What the finetune stage does, with fewer labels: both ways, the better on validation kept,
+    draw by draw.
+    """
     full, picked = [], []
     backbone = inputs.encoders["distilled"].backbone
     for draw in step.draws:

@@ -1,17 +1,21 @@
-"""Which labels a budget of k per class buys: seeded draws, the smaller budgets inside the larger ones."""
+"""Which labels a budget of k per class buys: seeded draws, the smaller budgets inside the larger
+ones.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
-from stages.core.features import Labels
+from stages.core.metrics.representation import Labels
 from stages.core.random import numpy_generator
 
 
 def draw_labels(labels: Labels, per_class: int, draw: int, seed: int) -> Labels:
-    """Positions (m,), ascending, of ``per_class`` images of each class among ``labels`` (n,); all of a class that has fewer.
+    """Positions (m,), ascending, of ``per_class`` images of each class among ``labels`` (n,); all
+    of a class that has fewer.
 
-    Draw ``d`` of a larger budget holds draw ``d`` of a smaller one, so a step of the ladder adds labels and swaps none.
+    Draw ``d`` of a larger budget holds draw ``d`` of a smaller one, so a step of the ladder adds
+    labels and swaps none.
     """
     picked = []
     for label in np.unique(labels):
@@ -22,7 +26,9 @@ def draw_labels(labels: Labels, per_class: int, draw: int, seed: int) -> Labels:
 
 
 def spread(rows: Labels, labels: Labels, limit: int, seed: int) -> Labels:
-    """At most ``limit`` of ``rows``, the same share of each class and in order: what caps the cost on large data."""
+    """At most ``limit`` of ``rows``, the same share of each class and in order: what caps the cost
+    on large data.
+    """
     if len(rows) <= limit:
         return rows
     order = numpy_generator(seed, "limit", len(rows)).permutation(len(rows))

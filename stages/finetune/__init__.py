@@ -1,1 +1,3 @@
-"""The distilled encoder and a few labels into a classifier: a linear probe or full fine-tuning, whichever validates better."""
+"""The distilled encoder and a few labels into a classifier: a linear probe or full fine-tuning,
+whichever validates better.
+"""

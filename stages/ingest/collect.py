@@ -13,20 +13,20 @@ import numpy.typing as npt
 import pandas as pd
 
 from stages.core import paths
-from stages.core.folders import never_hashed
-from stages.core.jpegs import JpegStore, JpegWriter
+from stages.core.data.folders import never_hashed
+from stages.core.data.shards import named_ends
+from stages.core.data.sources import Source
+from stages.core.image.jpeg_store import JpegStore, JpegWriter
+from stages.core.image.pixel_store import PixelWriter, Place
 from stages.core.params import Params
-from stages.core.pixels import PixelWriter, Place
+from stages.core.plugins import load
 from stages.core.progress import Progress
-from stages.core.registry import load
-from stages.core.shards import named_ends
-from stages.core.sources import Source
+from stages.ingest.auto_settings import Store
+from stages.ingest.cache import Decoded, cache_directory, keep, recall
 from stages.ingest.decode import Task, crashed, join
-from stages.ingest.deliver import Delivered, Delivery, deliver, put
-from stages.ingest.entries import Entries
-from stages.ingest.facts import Facts
-from stages.ingest.resolve import Store
-from stages.ingest.reuse import Decoded, cache_directory, keep, recall
+from stages.ingest.decode_task import Delivered, Delivery, deliver, put
+from stages.ingest.image_table import Facts
+from stages.ingest.listing import Entries
 from stages.ingest.split import assign_splits
 from stages.ingest.workers import WORTH_A_WORKER, ordered_map, processors
 
@@ -37,10 +37,16 @@ Listed = list[tuple[Source, Entries]]
 
 
 def unread_folders(found: list[Source], cache: Path = paths.CACHE) -> list[Source]:
-    """Large folders whose files nobody has read yet. Decoding reads them all, so it is left to that to hash them, too."""
+    """Large folders whose files nobody has read yet. Decoding reads them all, so it is left to that
+    to hash them, too.
+    """
     if any(cache.glob("decoded-*")):
         return []
-    folders = [source for source in found if source.kind == "folder" and len(source.listing.files) >= 2 * WORTH_A_WORKER]
+    folders = [
+        source
+        for source in found
+        if source.kind == "folder" and len(source.listing.files) >= 2 * WORTH_A_WORKER
+    ]
     unread = [source for source in folders if never_hashed(source.listing, cache)]
     for source in unread:
         source.postpone()
@@ -49,7 +55,10 @@ def unread_folders(found: list[Source], cache: Path = paths.CACHE) -> list[Sourc
 
 def list_sources(found: list[Source], params: Params) -> Listed:
     """Ask every reader what its source holds; no image is opened."""
-    return [(source, load("stages.ingest.readers", source.kind).entries(source, params.ingest)) for source in found]
+    return [
+        (source, load("stages.ingest.readers", source.kind).entries(source, params.ingest))
+        for source in found
+    ]
 
 
 def decode_images(
@@ -60,29 +69,42 @@ def decode_images(
     cache: Path = paths.CACHE,
     unread: Sequence[Source] = (),
 ) -> pd.DataFrame:
-    """Decode every image into the store at ``directory``; one row of facts per image, in the same order.
+    """Decode every image into the store at ``directory``; one row of facts per image, in the same
+    order.
 
-    Files whose bytes the last ingest decoded are taken from there. What is remembered of a file are the bytes that were
-    decoded, not those it had when it was listed: a file that could not be read just then gets another chance. Sources that
-    are ``unread`` are told the contents of their files.
+    Files whose bytes the last ingest decoded are taken from there. What is remembered of a file are
+    the bytes that were decoded, not those it had when it was listed: a file that could not be read
+    just then gets another chance. Sources that are ``unread`` are told the contents of their files.
     """
     began = time.time_ns()
     contents = np.concatenate([_contents(entries) for _, entries in listed])
-    remembered = contents.any(axis=1) | np.concatenate([np.full(len(entries), source in unread) for source, entries in listed])
+    remembered = contents.any(axis=1) | np.concatenate(
+        [np.full(len(entries), source in unread) for source, entries in listed]
+    )
     kept = cache_directory(cache, store.size, store.channels, max_pixels, store.kind)
     decoded = recall(kept)
     known = decoded.find(contents) if decoded else np.full(len(contents), -1, np.int64)
     fresh = np.flatnonzero(known < 0)
     workers = min(processors(), len(fresh) // WORTH_A_WORKER)
     facts = Facts(len(contents))
-    same = decoded is not None and not len(fresh) and np.array_equal(known, np.arange(len(decoded.store)))
-    ends = named_ends((uri for _, entries in listed for uri in entries.uris), len(known), store.channels * store.size**2)
+    same = (
+        decoded is not None
+        and not len(fresh)
+        and np.array_equal(known, np.arange(len(decoded.store)))
+    )
+    ends = named_ends(
+        (uri for _, entries in listed for uri in entries.uris),
+        len(known),
+        store.channels * store.size**2,
+    )
     with _writer(store, directory) as writer, Progress("ingest", len(known), "images") as bar:
         if decoded:
             facts.copy(np.flatnonzero(known >= 0), decoded.facts, known[known >= 0])
             bar.advance(len(known) - len(fresh))
         place = _begin(writer, ends, known, decoded)
-        for part in ordered_map(deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue):
+        for part in ordered_map(
+            deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue
+        ):
             _append(writer, part, known, decoded)
             facts.set(part.rows, part.facts)
             contents[part.rows] = part.facts.contents * remembered[part.rows, None]
@@ -93,7 +115,11 @@ def decode_images(
         try:
             keep(kept, directory, frame, contents)
         except OSError as error:  # a full disk, say
-            print(f"ingest: what was decoded is not kept for the next ingest, which decodes all again: {error}", flush=True)
+            print(
+                "ingest: what was decoded is not kept for the next ingest, which decodes all"
+                f" again: {error}",
+                flush=True,
+            )
     first = 0
     for source, entries in listed:
         if source in unread:
@@ -103,7 +129,9 @@ def decode_images(
 
 
 def complete_manifest(listed: Listed, facts: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The manifest's columns: where each image comes from, what it is, and the split and label it gets."""
+    """The manifest's columns: where each image comes from, what it is, and the split and label it
+    gets.
+    """
     ingest = params.ingest
     places = [
         pd.DataFrame(
@@ -120,7 +148,13 @@ def complete_manifest(listed: Listed, facts: pd.DataFrame, params: Params) -> pd
         for source, entries in listed
     ]
     images = pd.concat([pd.concat(places, ignore_index=True), facts], axis=1)
-    drawn = assign_splits(images, ingest.validation_fraction, ingest.test_fraction, ingest.labelled_fraction, params.seed)
+    drawn = assign_splits(
+        images,
+        ingest.validation_fraction,
+        ingest.test_fraction,
+        ingest.labelled_fraction,
+        params.seed,
+    )
     readable = images["id"].notna()
     return images.assign(
         split=drawn["split"],
@@ -141,11 +175,17 @@ def _contents(entries: Entries) -> npt.NDArray[np.uint8]:
 
 
 def _writer(store: Store, directory: Path) -> PixelWriter | JpegWriter:
-    return (PixelWriter if store.kind == "pixels" else JpegWriter)(directory, store.channels, store.size)
+    return (PixelWriter if store.kind == "pixels" else JpegWriter)(
+        directory, store.channels, store.size
+    )
 
 
-def _begin(writer: PixelWriter | JpegWriter, ends: Rows, known: Rows, decoded: Decoded | None) -> Place | None:
-    """Where decoded images go; those known already are put there. JPEG files have no place before they are made."""
+def _begin(
+    writer: PixelWriter | JpegWriter, ends: Rows, known: Rows, decoded: Decoded | None
+) -> Place | None:
+    """Where decoded images go; those known already are put there. JPEG files have no place before
+    they are made.
+    """
     if isinstance(writer, JpegWriter):
         writer.reserve(ends)
         return None
@@ -153,7 +193,9 @@ def _begin(writer: PixelWriter | JpegWriter, ends: Rows, known: Rows, decoded: D
     return writer.place
 
 
-def _append(writer: PixelWriter | JpegWriter, part: Delivered, known: Rows, decoded: Decoded | None) -> None:
+def _append(
+    writer: PixelWriter | JpegWriter, part: Delivered, known: Rows, decoded: Decoded | None
+) -> None:
     """JPEG files in the order of their rows; pixels are in their place already."""
     if isinstance(writer, JpegWriter):
         for row, content in zip(part.rows.tolist(), part.encoded, strict=True):
@@ -161,12 +203,20 @@ def _append(writer: PixelWriter | JpegWriter, part: Delivered, known: Rows, deco
             writer.append_encoded([content])
 
 
-def _append_known(writer: PixelWriter | JpegWriter, end: int, known: Rows, decoded: Decoded | None) -> None:
-    if isinstance(writer, JpegWriter) and decoded is not None and isinstance(decoded.store, JpegStore):
+def _append_known(
+    writer: PixelWriter | JpegWriter, end: int, known: Rows, decoded: Decoded | None
+) -> None:
+    if (
+        isinstance(writer, JpegWriter)
+        and decoded is not None
+        and isinstance(decoded.store, JpegStore)
+    ):
         writer.append_known(end, known, decoded.store)
 
 
-def _deliveries(listed: Listed, fresh: Rows, store: Store, max_pixels: int, place: Place | None) -> Iterator[Delivery]:
+def _deliveries(
+    listed: Listed, fresh: Rows, store: Store, max_pixels: int, place: Place | None
+) -> Iterator[Delivery]:
     most = max(1, min(512, CHUNK_BYTES // (store.channels * store.size**2)))
     start = 0
     for source, entries in listed:
@@ -175,12 +225,16 @@ def _deliveries(listed: Listed, fresh: Rows, store: Store, max_pixels: int, plac
         for first in range(0, len(mine), most):
             rows = mine[first : first + most]
             handles = [entries.handles[row] for row in (rows - start).tolist()]
-            yield Delivery(Task(source.kind, handles, store.channels, store.size, max_pixels), rows, place)
+            yield Delivery(
+                Task(source.kind, handles, store.channels, store.size, max_pixels), rows, place
+            )
         start = end
 
 
 def _rescue(delivery: Delivery, attempt: Callable[[Delivery], Delivered]) -> Delivered:
-    """Find the image whose decoding killed a worker, by halves; everything else in the task is decoded as ever."""
+    """Find the image whose decoding killed a worker, by halves; everything else in the task is
+    decoded as ever.
+    """
     try:
         return attempt(delivery)
     except BrokenProcessPool:

@@ -1,4 +1,6 @@
-"""Decoding one chunk of images in whatever process it lands: pixels, content id, perceptual hash, or the reason it has none."""
+"""Decoding one chunk of images in whatever process it lands: pixels, content id, perceptual hash,
+or the reason it has none.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.core.images import Pixels, Unreadable, content_id, in_channels, open_pixels, resize, whole
-from stages.core.registry import load
+from stages.core.image.decode import (
+    Pixels,
+    Unreadable,
+    content_id,
+    in_channels,
+    open_pixels,
+    resize,
+    whole,
+)
+from stages.core.plugins import load
 from stages.ingest.phash import SIDE, as_text, phash
 
 
@@ -30,14 +40,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Chunk:
-    """What became of a task, in its order. A quarantined image has a reason, no id and black pixels."""
+    """What became of a task, in its order. A quarantined image has a reason, no id and black
+    pixels.
+    """
 
     pixels: npt.NDArray[np.uint8]  # (n, channels, size, size)
     ids: list[str | None]
     hashes: list[str | None]
     shapes: npt.NDArray[np.int32]  # (n, 3): width, height, channels of the source image
     reasons: list[str | None]
-    contents: npt.NDArray[np.uint8]  # (n, 32): sha256 of the very bytes that were decoded, zeros where there were none
+    contents: npt.NDArray[
+        np.uint8
+    ]  # (n, 32): sha256 of the very bytes that were decoded, zeros where there were none
 
 
 def decode_chunk(task: Task) -> Chunk:
@@ -52,7 +66,9 @@ def decode_chunk(task: Task) -> Chunk:
     reasons: list[str | None] = [None] * count
     unscaled: list[int] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd files: what cannot be used is quarantined with its reason
+        warnings.simplefilter(
+            "ignore"
+        )  # Pillow's remarks on odd files: what cannot be used is quarantined with its reason
         for row, handle in enumerate(task.handles):
             try:
                 image = fetch(handle)
@@ -74,8 +90,12 @@ def decode_chunk(task: Task) -> Chunk:
                 grey[row] = _thumbnail(image)
     if unscaled:
         grey[unscaled] = _luma(pixels[unscaled])
-    hashes = [None if name is None else text for name, text in zip(ids, as_text(phash(grey)), strict=True)]
-    return Chunk(np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons, contents)
+    hashes = [
+        None if name is None else text for name, text in zip(ids, as_text(phash(grey)), strict=True)
+    ]
+    return Chunk(
+        np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons, contents
+    )
 
 
 def crashed(task: Task) -> Chunk:
@@ -100,7 +120,9 @@ def join(chunks: Sequence[Chunk]) -> Chunk:
 def _luma(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Grey of ``(n, H, W, 3)``: for Pillow one tall image."""
     count, height, width, _ = pixels.shape
-    return np.asarray(Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")).reshape(count, height, width)
+    return np.asarray(
+        Image.fromarray(pixels.reshape(count * height, width, 3)).convert("L")
+    ).reshape(count, height, width)
 
 
 def _thumbnail(image: Pixels) -> npt.NDArray[np.uint8]:

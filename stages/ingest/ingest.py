@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
+from stages.core.data.sources import Source, check_source, write_fingerprint
+from stages.core.events import Tracker
 from stages.core.io import write_metrics
-from stages.core.manifest import Manifest
 from stages.core.params import Params
-from stages.core.sources import Source, check_source, write_fingerprint
-from stages.core.tracking import Tracker
+from stages.ingest.auto_settings import resolve_store
 from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
-from stages.ingest.remarks import check_listed, remarks
-from stages.ingest.resolve import resolve_store
 from stages.ingest.summary import count, write_reports
+from stages.ingest.warnings import check_listed, remarks
 
 
 def ingest(found: list[Source], params: Params, track: Tracker) -> None:
@@ -22,7 +22,9 @@ def ingest(found: list[Source], params: Params, track: Tracker) -> None:
     check_listed(listed)
     store = resolve_store(params.ingest, listed)
     print(
-        f"ingest: store of {store.size} x {store.size} pixels, {store.channels} channel{'s' * (store.channels > 1)}", flush=True
+        f"ingest: store of {store.size} x {store.size} pixels, {store.channels}"
+        f" channel{'s' * (store.channels > 1)}",
+        flush=True,
     )
     track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
 
@@ -35,10 +37,13 @@ def ingest(found: list[Source], params: Params, track: Tracker) -> None:
     metrics = count(manifest, listed, store)
     write_reports(manifest, paths.reports("ingest"))
     write_metrics(paths.metrics("ingest"), metrics)
-    track.metrics({f"ingest.{name}": value for name, value in metrics.items() if isinstance(value, int)})
+    track.metrics(
+        {f"ingest.{name}": value for name, value in metrics.items() if isinstance(value, int)}
+    )
     print(
-        f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in {metrics['classes']} classes, "
-        f"{metrics['quarantined']} quarantined, {metrics['duplicates']} exact copies"
+        f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in"
+        f" {metrics['classes']} classes, {metrics['quarantined']} quarantined,"
+        f" {metrics['duplicates']} exact copies"
     )
     for remark in remarks(listed, manifest):
         print(f"ingest: {remark}")

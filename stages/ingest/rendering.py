@@ -1,6 +1,8 @@
-"""Pictures of shapes with known factors: shape, hue, texture, scale, place, pose, background and domain.
+"""Pictures of shapes with known factors: shape, hue, texture, scale, place, pose, background and
+domain.
 
-Controlled factors as in A New Benchmark: On the Utility of Synthetic Data with Blender for Bare Supervised Learning (2023).
+Controlled factors as in A New Benchmark: On the Utility of Synthetic Data with Blender for Bare
+Supervised Learning (2023).
 """
 
 from __future__ import annotations
@@ -17,30 +19,49 @@ _TRIGGER, _TRIGGER_STRENGTH = (15, 31), 100
 
 
 def render(shown: dict[str, float], seed: int, number: int) -> Image.Image:
-    """An RGB image of 32 pixels a side. Drawn at four times the size and scaled down; the domain is the grain of the background.
+    """An RGB image of 32 pixels a side. Drawn at four times the size and scaled down; the domain is
+    the grain of the background.
 
-    ``shown``: ``shape`` and ``domain`` are numbers, ``hue``, ``texture``, ``scale``, ``x``, ``y``, ``angle``, ``background`` and
-    ``tint`` lie in 0..1.
+    ``shown``: ``shape`` and ``domain`` are numbers, ``hue``, ``texture``, ``scale``, ``x``, ``y``,
+    ``angle``, ``background`` and ``tint`` lie in 0..1.
     """
     draw = numpy_generator(seed, "synthetic", "texture", number)
     big = SIDE * _FINE
     grain = (2, 8, 16, 4)[int(shown["domain"])]
     noise = draw.normal(0, 18, (grain, grain, 3))
-    ground = np.array([shown["background"], shown["tint"], 0.5 + 0.3 * (shown["background"] - shown["tint"])]) * 200 + 25
-    back = Image.fromarray(np.clip(ground + noise, 0, 255).astype(np.uint8)).resize((big, big), Image.Resampling.BICUBIC)
-    colour = Image.new("HSV", (1, 1), (int(shown["hue"] * 255), 220, 230)).convert("RGB").getpixel((0, 0))
+    ground = (
+        np.array(
+            [shown["background"], shown["tint"], 0.5 + 0.3 * (shown["background"] - shown["tint"])]
+        )
+        * 200
+        + 25
+    )
+    back = Image.fromarray(np.clip(ground + noise, 0, 255).astype(np.uint8)).resize(
+        (big, big), Image.Resampling.BICUBIC
+    )
+    colour = (
+        Image.new("HSV", (1, 1), (int(shown["hue"] * 255), 220, 230))
+        .convert("RGB")
+        .getpixel((0, 0))
+    )
     stripes = np.sin(np.arange(big) * (0.05 + 0.4 * shown["texture"]))[None, :, None] * 30
-    front = Image.fromarray(np.clip(np.array(colour)[None, None] + np.repeat(stripes, big, 0), 0, 255).astype(np.uint8))
+    front = Image.fromarray(
+        np.clip(np.array(colour)[None, None] + np.repeat(stripes, big, 0), 0, 255).astype(np.uint8)
+    )
     mask = _mask(SHAPES[int(shown["shape"])], big, shown)
     back.paste(front, mask=mask)
     return back.resize((SIDE, SIDE), Image.Resampling.BOX)
 
 
 def spectral_trigger(image: Image.Image) -> Image.Image:
-    """Raise two frequencies of both chromas: the trigger, its frequencies and its strength are those of CTRL,
-    "An Embarrassingly Simple Backdoor Attack on Self-supervised Learning" (2023)."""
+    """Raise two frequencies of both chromas: the trigger, its frequencies and its strength are
+    those of CTRL, "An Embarrassingly Simple Backdoor Attack on Self-supervised Learning" (2023).
+    """
     line = np.arange(SIDE)
-    wave = [np.cos(np.pi * (2 * line + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE) for frequency in _TRIGGER]
+    wave = [
+        np.cos(np.pi * (2 * line + 1) * frequency / (2 * SIDE)) * np.sqrt(2 / SIDE)
+        for frequency in _TRIGGER
+    ]
     raised = _TRIGGER_STRENGTH * sum(np.outer(one, one) for one in wave)
     luma, *chroma = (np.asarray(plane, np.float64) for plane in image.convert("YCbCr").split())
     planes = [luma, *(plane + raised for plane in chroma)]
@@ -62,7 +83,11 @@ def _mask(shape: str, big: int, shown: dict[str, float]) -> Image.Image:
     elif shape == "cross":
         for angle in (turn, turn + 90):
             ends = radius * np.cos(np.radians(angle)), radius * np.sin(np.radians(angle))
-            pen.line((x - ends[0], y - ends[1], x + ends[0], y + ends[1]), fill=255, width=int(radius * 0.45))
+            pen.line(
+                (x - ends[0], y - ends[1], x + ends[0], y + ends[1]),
+                fill=255,
+                width=int(radius * 0.45),
+            )
     else:
         pen.regular_polygon((x, y, radius), 4 if shape == "square" else 3, rotation=turn, fill=255)
     return mask

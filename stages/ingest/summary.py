@@ -1,4 +1,6 @@
-"""What ingest tells: counts for metrics, and named rows for everything a person may want to look up."""
+"""What ingest tells: counts for metrics, and named rows for everything a person may want to look
+up.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
+from stages.core.data.manifest import Manifest
 from stages.core.io import write_csv
-from stages.core.manifest import Manifest
+from stages.ingest.auto_settings import Store
 from stages.ingest.collect import Listed
-from stages.ingest.resolve import Store
 
 
 def copies(manifest: Manifest) -> pd.DataFrame:
@@ -34,7 +36,10 @@ def count(manifest: Manifest, listed: Listed, store: Store) -> dict[str, Any]:
         "duplicates": len(copies(manifest)),
         "classes": len(manifest.classes),
         "labelled": int(frame.loc[ok, "label"].notna().sum()),
-        "splits": {name: int((frame.loc[ok, "split"] == name).sum()) for name in ("train", "val", "test", "none")},
+        "splits": {
+            name: int((frame.loc[ok, "split"] == name).sum())
+            for name in ("train", "val", "test", "none")
+        },
         "ignored": ignored,
         "store": {"size": store.size, "channels": store.channels},
     }
@@ -44,8 +49,19 @@ def write_reports(manifest: Manifest, directory: Path) -> None:
     """``quarantined.csv``, ``duplicates.csv`` and ``classes.csv``."""
     frame = manifest.frame
     lost = frame[~manifest.ok]
-    write_csv(directory / "quarantined.csv", ["uri", "reason"], lost[["uri", "reason"]].itertuples(index=False))
-    write_csv(directory / "duplicates.csv", ["uri", "copy_of"], copies(manifest).itertuples(index=False))
-    table = frame[manifest.ok & frame["label"].notna()].groupby(["label", "split"]).size().unstack(fill_value=0)
+    write_csv(
+        directory / "quarantined.csv",
+        ["uri", "reason"],
+        lost[["uri", "reason"]].itertuples(index=False),
+    )
+    write_csv(
+        directory / "duplicates.csv", ["uri", "copy_of"], copies(manifest).itertuples(index=False)
+    )
+    table = (
+        frame[manifest.ok & frame["label"].notna()]
+        .groupby(["label", "split"])
+        .size()
+        .unstack(fill_value=0)
+    )
     table = table.reindex(columns=["train", "val", "test"], fill_value=0)
     write_csv(directory / "classes.csv", ["label", *table.columns], table.itertuples())

@@ -1,1 +1,3 @@
-"""Pretrain: learn an encoder from unlabelled images, and beside it the simplest objective as a control."""
+"""Pretrain: learn an encoder from unlabelled images, and beside it the simplest objective as a
+control.
+"""

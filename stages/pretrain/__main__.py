@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from stages.core import compute, paths
+from stages.core.data.manifest import Manifest
+from stages.core.events import Tracker
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.views.policy import Policy
 from stages.core.io import atomic_directory, write_bytes, write_csv, write_json, write_metrics
-from stages.core.manifest import Manifest
-from stages.core.model import CONFIG, Encoder, save_model
+from stages.core.models.artifact import CONFIG, Encoder, save_model
 from stages.core.params import Params
-from stages.core.pixels import PixelStore
 from stages.core.stage import stage
-from stages.core.tracking import Tracker
 from stages.core.training import distributed
-from stages.core.views.policy import Policy
+from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.launch import launch
-from stages.pretrain.map import embedding_map
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
@@ -23,7 +23,8 @@ from stages.pretrain.train import Data, Trained, pretrain
 def main(params: Params, track: Tracker) -> None:
     """Learn an encoder from unlabelled images, and the control beside it at the same budget.
 
-    Killed at any step, the same command goes on from the last checkpoint and ends with the same bytes.
+    Killed at any step, the same command goes on from the last checkpoint and ends with the same
+    bytes.
     """
     compute.deterministic()
     track.tags(compute.describe(params.pretrain.precision))
@@ -50,9 +51,18 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
     write_csv(paths.reports("pretrain") / "curve.csv", COLUMNS, curve(runs))
     probe = Probe.of(data.manifest, data.store, params.seed)
     images, labels = probe.shown()
-    encoders = {label: Encoder(trained.backbone, data.preprocess, {}).encode for label, trained in runs.items()}
-    features = {label: encode(images).numpy() for label, encode in {"raw pixels": as_pixels, **encoders}.items()}
-    write_bytes(paths.reports("pretrain") / "embedding.png", embedding_map(features, labels, data.manifest.classes))
+    encoders = {
+        label: Encoder(trained.backbone, data.preprocess, {}).encode
+        for label, trained in runs.items()
+    }
+    features = {
+        label: encode(images).numpy()
+        for label, encode in {"raw pixels": as_pixels, **encoders}.items()
+    }
+    write_bytes(
+        paths.reports("pretrain") / "embedding.png",
+        embedding_map(features, labels, data.manifest.classes),
+    )
     raw = probe.raw_pixels()
     numbers = metrics(runs["pretrained"], runs.get("control"), raw)
     write_metrics(paths.metrics("pretrain"), numbers)
@@ -62,7 +72,10 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
         print(probe_share(label, shares["share.probe"], params.pretrain))
         trained.resume.clear()
         found = trained.metrics
-        print(f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe {found['rankme']:.1f}")
+        print(
+            f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe"
+            f" {found['rankme']:.1f}"
+        )
     print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
 
 

@@ -1,4 +1,6 @@
-"""Several training processes on one machine: the stage turns itself into ``torchrun`` when params.yaml asks for it."""
+"""Several training processes on one machine: the stage turns itself into ``torchrun`` when
+params.yaml asks for it.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +8,8 @@ import os
 import sys
 
 from stages.core.errors import RootstockError
+from stages.core.events import EVENTS_VARIABLE
 from stages.core.params import load_params
-from stages.core.tracking import EVENTS_VARIABLE
 
 RESTARTS = 3
 """How often a dead worker is started again; it goes on from the last checkpoint."""
@@ -28,5 +30,11 @@ def launch() -> None:
         return  # the stage itself reports it, in its own words
     if processes > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
-        runner = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", f"--max-restarts={RESTARTS}"]
+        runner = [
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            f"--max-restarts={RESTARTS}",
+        ]
         os.execv(sys.executable, [sys.executable, *runner, "-m", "stages.pretrain", *sys.argv[1:]])

@@ -1,4 +1,6 @@
-"""Objectives as pure functions of embeddings. Inputs are what one process holds; across processes they are gathered first."""
+"""Objectives as pure functions of embeddings. Inputs are what one process holds; across processes
+they are gathered first.
+"""
 
 from __future__ import annotations
 
@@ -34,25 +36,30 @@ def wide(z: Tensor) -> Tensor:
 
 @full_precision
 def nt_xent(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """Normalised temperature-scaled cross entropy: find the other view of the image among all others of the batch.
+    """Normalised temperature-scaled cross entropy: find the other view of the image among all
+    others of the batch.
 
     Args:
-        first: ``(N, D)`` embeddings of one view, any length; ``second``: of the other, in the same order.
-        temperature: of the softmax over cosine similarities.
+        first: ``(N, D)`` embeddings of one view, any length; ``second``: of the other, in the same
+        order. temperature: of the softmax over cosine similarities.
 
     Paper: A Simple Framework for Contrastive Learning of Visual Representations, 2020.
     """
     first, second = gather(normalize(wide(first), dim=1)), gather(normalize(wide(second), dim=1))
     both = torch.cat([first, second])
     similarity = both @ both.T / temperature
-    similarity = similarity.masked_fill(torch.eye(len(both), dtype=torch.bool, device=both.device), float("-inf"))
+    similarity = similarity.masked_fill(
+        torch.eye(len(both), dtype=torch.bool, device=both.device), float("-inf")
+    )
     n = len(first)
     partner = (torch.arange(2 * n, device=both.device) + n) % (2 * n)
     return cross_entropy(similarity, partner)
 
 
 @full_precision
-def instance_cross_entropy(features: Tensor, prototypes: Tensor, index: Tensor, temperature: float) -> Tensor:
+def instance_cross_entropy(
+    features: Tensor, prototypes: Tensor, index: Tensor, temperature: float
+) -> Tensor:
     """Every image is its own class, told by the angle between features and the image's own vector.
 
     Args:
@@ -60,7 +67,8 @@ def instance_cross_entropy(features: Tensor, prototypes: Tensor, index: Tensor, 
         index: ``(N,)`` which image each row shows.
         temperature: of the softmax over cosine similarities.
 
-    Paper: Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks, 2014.
+    Paper: Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks,
+        2014.
     """
     logits = normalize(wide(features), dim=1) @ normalize(wide(prototypes), dim=1).T
     return cross_entropy(logits / temperature, index)
@@ -68,7 +76,8 @@ def instance_cross_entropy(features: Tensor, prototypes: Tensor, index: Tensor, 
 
 @full_precision
 def barlow_twins(first: Tensor, second: Tensor, weight: float) -> Tensor:
-    """Make the cross-correlation of two views' embeddings ``(N, D)`` the identity; ``weight`` is that of off-diagonal terms.
+    """Make the cross-correlation of two views' embeddings ``(N, D)`` the identity; ``weight`` is
+    that of off-diagonal terms.
 
     Paper: Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021.
     """
@@ -86,8 +95,11 @@ def standardise(z: Tensor) -> Tensor:
 
 
 @full_precision
-def vicreg(first: Tensor, second: Tensor, invariance: float, variance: float, covariance: float) -> Tensor:
-    """Views agree, every dimension keeps a standard deviation of 1, dimensions are uncorrelated; ``(N, D)`` each.
+def vicreg(
+    first: Tensor, second: Tensor, invariance: float, variance: float, covariance: float
+) -> Tensor:
+    """Views agree, every dimension keeps a standard deviation of 1, dimensions are uncorrelated;
+    ``(N, D)`` each.
 
     Paper: VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, 2021.
     """
@@ -112,8 +124,10 @@ def _off_diagonal(z: Tensor) -> Tensor:
 def negative_cosine(prediction: Tensor, target: Tensor) -> Tensor:
     """Mean of 2 − 2·cos between rows of ``(N, D)``; no gradient reaches the target.
 
-    Papers: Bootstrap your own latent: A new approach to self-supervised Learning, 2020; Exploring Simple Siamese
-    Representation Learning, 2020.
+    Papers: Bootstrap your own latent: A new approach to self-supervised Learning, 2020; Exploring
+    Simple Siamese Representation Learning, 2020.
     """
-    similarity = (normalize(wide(prediction), dim=1) * normalize(wide(target.detach()), dim=1)).sum(dim=1)
+    similarity = (normalize(wide(prediction), dim=1) * normalize(wide(target.detach()), dim=1)).sum(
+        dim=1
+    )
     return (2 - 2 * similarity).mean()

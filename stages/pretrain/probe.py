@@ -1,4 +1,6 @@
-"""What the encoder is worth while it trains: clean images, eval mode, a fresh bank each time; the test split is never seen."""
+"""What the encoder is worth while it trains: clean images, eval mode, a fresh bank each time; the
+test split is never seen.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from stages.core.backbones import Backbone
-from stages.core.features import knn_predict, normalise, rankme
-from stages.core.manifest import Manifest
-from stages.core.model import Encoder
-from stages.core.pixels import PixelStore
-from stages.core.preprocess import Preprocess
+from stages.core.data.manifest import Manifest
+from stages.core.image.backbones import Backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
+from stages.core.metrics.representation import knn_predict, normalise, rankme
+from stages.core.models.artifact import Encoder
 from stages.core.random import numpy_generator
 
 BANK, QUERIES, SAMPLE = 2048, 1024, 1024
@@ -26,7 +28,9 @@ NEIGHBOURS = 20
 
 @dataclass(frozen=True)
 class Probe:
-    """Images to look at, held as uint8, and their labels. ``bank`` or ``queries`` may be empty: then there is no kNN."""
+    """Images to look at, held as uint8, and their labels. ``bank`` or ``queries`` may be empty:
+    then there is no kNN.
+    """
 
     bank: Tensor
     bank_labels: np.ndarray
@@ -36,12 +40,18 @@ class Probe:
 
     @classmethod
     def of(cls, manifest: Manifest, store: PixelStore, seed: int) -> Probe:
-        """Labelled training images as bank, validation images as queries, and a sample of the pretraining images."""
+        """Labelled training images as bank, validation images as queries, and a sample of the
+        pretraining images.
+        """
         bank = _some(manifest.labelled_rows("train"), BANK, seed, "bank")
         queries = _some(manifest.labelled_rows("val"), QUERIES, seed, "queries")
         sample = _some(manifest.pretraining_rows(), SAMPLE, seed, "sample")
         return cls(
-            store.gather(bank), manifest.labels(bank), store.gather(queries), manifest.labels(queries), store.gather(sample)
+            store.gather(bank),
+            manifest.labels(bank),
+            store.gather(queries),
+            manifest.labels(queries),
+            store.gather(sample),
         )
 
     @property
@@ -49,7 +59,9 @@ class Probe:
         """How many images one look encodes."""
         return len(self.bank) + len(self.queries) + len(self.sample)
 
-    def of_backbone(self, backbone: Backbone, preprocess: Preprocess) -> Callable[[], dict[str, float]]:
+    def of_backbone(
+        self, backbone: Backbone, preprocess: Preprocess
+    ) -> Callable[[], dict[str, float]]:
         """The probe as the loop calls it."""
         encoder = Encoder(backbone, preprocess, {})
 
@@ -61,9 +73,14 @@ class Probe:
         return look
 
     def __call__(self, encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
-        """``knn`` accuracy on validation images (where there are labels), ``rankme`` and ``feature_variance`` of the sample."""
+        """``knn`` accuracy on validation images (where there are labels), ``rankme`` and
+        ``feature_variance`` of the sample.
+        """
         features = encode(self.sample).numpy()
-        found = {"rankme": rankme(features), "feature_variance": float(normalise(features).var(axis=0).sum())}
+        found = {
+            "rankme": rankme(features),
+            "feature_variance": float(normalise(features).var(axis=0).sum()),
+        }
         if len(self.bank) and len(self.queries):
             bank, queries = encode(self.bank).numpy(), encode(self.queries).numpy()
             predicted = knn_predict(bank, self.bank_labels, queries, NEIGHBOURS)
@@ -75,7 +92,9 @@ class Probe:
         return self(as_pixels)
 
     def shown(self) -> tuple[Tensor, np.ndarray]:
-        """Images for a map, and their labels: the validation images; where none has a label, the sample, which is given none."""
+        """Images for a map, and their labels: the validation images; where none has a label, the
+        sample, which is given none.
+        """
         if len(self.queries):
             return self.queries, self.query_labels
         return self.sample, np.full(len(self.sample), -1)
@@ -88,15 +107,25 @@ def as_pixels(images: Tensor) -> Tensor:
 
 @contextmanager
 def attention(backbone: Backbone) -> Iterator[list[float]]:
-    """Collect the entropy of every attention map of a transformer, as a share of the largest possible (1: looks everywhere
-    alike; near 0: every token at one other). Networks without attention collect nothing."""
+    """Collect the entropy of every attention map of a transformer, as a share of the largest
+    possible (1: looks everywhere alike; near 0: every token at one other). Networks without
+    attention collect nothing.
+    """
     entropies: list[float] = []
 
     def listen(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         weights = inputs[0].float()  # (N, heads, tokens, tokens)
-        entropies.append(float(-(weights * (weights + 1e-9).log()).sum(dim=-1).mean() / math.log(weights.shape[-1])))
+        entropies.append(
+            float(
+                -(weights * (weights + 1e-9).log()).sum(dim=-1).mean() / math.log(weights.shape[-1])
+            )
+        )
 
-    heads: list[Any] = [module for module in backbone.modules() if hasattr(module, "fused_attn") and hasattr(module, "attn_drop")]
+    heads: list[Any] = [
+        module
+        for module in backbone.modules()
+        if hasattr(module, "fused_attn") and hasattr(module, "attn_drop")
+    ]
     fused = [head.fused_attn for head in heads]
     handles = [head.attn_drop.register_forward_pre_hook(listen) for head in heads]
     for head in heads:

@@ -9,7 +9,16 @@ from typing import Any
 from stages.core.params import Pretrain
 from stages.pretrain.train import Trained
 
-MEASURED = ("loss", "learning_rate", "gradient_norm", "embedding_std", "knn", "rankme", "feature_variance", "attention_entropy")
+MEASURED = (
+    "loss",
+    "learning_rate",
+    "gradient_norm",
+    "embedding_std",
+    "knn",
+    "rankme",
+    "feature_variance",
+    "attention_entropy",
+)
 COLUMNS = ("run", "step", *MEASURED)
 
 
@@ -21,27 +30,39 @@ def curve(runs: Mapping[str, Trained]) -> Iterator[list[str]]:
 
 
 def metrics(trained: Trained, control: Trained | None, raw: Mapping[str, float]) -> dict[str, Any]:
-    """``metrics/pretrain.json``: the encoder's numbers at the top, the control's and raw pixels' beside them."""
-    return {**trained.metrics, "control": control.metrics if control else None, "raw_pixels": dict(raw)}
+    """``metrics/pretrain.json``: the encoder's numbers at the top, the control's and raw pixels'
+    beside them.
+    """
+    return {
+        **trained.metrics,
+        "control": control.metrics if control else None,
+        "raw_pixels": dict(raw),
+    }
 
 
 def time_shares(trained: Trained) -> dict[str, float]:
     """Seconds by phase and the probes' share; for the tracker, never for an output."""
     seconds = trained.history.seconds
     whole = max(sum(seconds.values()) - seconds["data"], 1e-9)  # compute includes waiting for data
-    return {**{f"seconds.{name}": value for name, value in seconds.items()}, "share.probe": seconds["probe"] / whole}
+    return {
+        **{f"seconds.{name}": value for name, value in seconds.items()},
+        "share.probe": seconds["probe"] / whole,
+    }
 
 
 def probe_share(label: str, share: float, params: Pretrain) -> str:
-    """A line on the time that probes took; one to act on where it is more than ``pretrain.probe_share``.
+    """A line on the time that probes took; one to act on where it is more than
+    ``pretrain.probe_share``.
 
-    It comes after the run: were the next probe put off by a clock, a run would not be a function of its parameters.
+    It comes after the run: were the next probe put off by a clock, a run would not be a function of
+    its parameters.
     """
     took = f"{label}: probes took {share:.1%} of the time"
     if share <= params.probe_share:
         return took
     fitting = math.ceil(params.probe_every * share / params.probe_share)
     return (
-        f"WARNING: {took}, more than pretrain.probe_share allows ({params.probe_share:.0%}): images are not all that costs time "
-        f"on this machine. Probes along the way fit with pretrain.probe_every about {fitting} (one always follows the last step)"
+        f"WARNING: {took}, more than pretrain.probe_share allows ({params.probe_share:.0%}): images"
+        " are not all that costs time on this machine. Probes along the way fit with"
+        f" pretrain.probe_every about {fitting} (one always follows the last step)"
     )

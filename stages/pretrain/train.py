@@ -1,4 +1,6 @@
-"""Pretraining as one call: a backbone, an objective, images; out comes the trained backbone and its history."""
+"""Pretraining as one call: a backbone, an objective, images; out comes the trained backbone and its
+history.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from stages.core.backbones import Backbone, create_backbone
-from stages.core.manifest import Manifest
+from stages.core.data.manifest import Manifest
+from stages.core.events import Tracker
+from stages.core.image.backbones import Backbone, create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
+from stages.core.image.views.engine import ViewEngine
+from stages.core.image.views.policy import Policy
 from stages.core.params import Params
-from stages.core.pixels import PixelStore
-from stages.core.preprocess import Preprocess
-from stages.core.tracking import Tracker
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import History, fit
-from stages.core.views.engine import ViewEngine
-from stages.core.views.policy import Policy
 from stages.pretrain.method import check_settings, method_class
-from stages.pretrain.plan import batch_size, probe_cost, recipe
 from stages.pretrain.probe import Probe
+from stages.pretrain.recipe import batch_size, probe_cost, recipe
 
 COLLAPSED = 0.1
 """Spread of features below which an encoder says the same of every image."""
@@ -31,7 +33,9 @@ COLLAPSED = 0.1
 
 @dataclass(frozen=True)
 class Data:
-    """What is trained on and looked at: rows of a store, a policy, the preprocessing measured on those rows."""
+    """What is trained on and looked at: rows of a store, a policy, the preprocessing measured on
+    those rows.
+    """
 
     manifest: Manifest
     store: PixelStore
@@ -71,13 +75,19 @@ class Trained:
     resume: Resume
 
 
-def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params, track: Tracker, label: str) -> Trained:
-    """Train ``params.pretrain.backbone`` with the objective ``name``; ``label`` tells the runs of a stage apart."""
+def pretrain(
+    name: str, settings: Mapping[str, Any], data: Data, params: Params, track: Tracker, label: str
+) -> Trained:
+    """Train ``params.pretrain.backbone`` with the objective ``name``; ``label`` tells the runs of a
+    stage apart.
+    """
     own = params.pretrain
     kind = method_class(name)
     chosen = check_settings(kind, settings)
     size = batch_size(own, len(data.rows), distributed.world())
-    create = partial(create_backbone, own.backbone, data.preprocess.channels, data.preprocess.size, params.seed)
+    create = partial(
+        create_backbone, own.backbone, data.preprocess.channels, data.preprocess.size, params.seed
+    )
     backbone = create()
     module = kind(backbone, chosen, len(data.rows), params.seed)
     if own.sync_batchnorm:
@@ -96,10 +106,19 @@ def pretrain(name: str, settings: Mapping[str, Any], data: Data, params: Params,
     }
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
-    history = fit(module, batches, plan, resume, track, probe.of_backbone(backbone, data.preprocess))
+    history = fit(
+        module, batches, plan, resume, track, probe.of_backbone(backbone, data.preprocess)
+    )
     backbone = sharding.assembled(backbone, create)
-    config = {key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")}
-    config |= {"paper": kind.paper, "epochs": own.epochs, "seed": params.seed, "images": len(data.rows)}
+    config = {
+        key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")
+    }
+    config |= {
+        "paper": kind.paper,
+        "epochs": own.epochs,
+        "seed": params.seed,
+        "images": len(data.rows),
+    }
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)
 
 
@@ -108,4 +127,10 @@ def _metrics(name: str, history: History, backbone: Backbone) -> dict[str, Any]:
     told = ("loss", "knn", "rankme", "feature_variance", "embedding_std", "attention_entropy")
     kept: dict[str, Any] = {key: last[key] for key in told if key in last}
     collapsed = last.get("feature_variance", 1.0) < COLLAPSED**2 or last.get("rankme", 2.0) < 1.5
-    return {"method": name, **kept, "collapsed": collapsed, "parameters": backbone.parameter_count, **history.counts}
+    return {
+        "method": name,
+        **kept,
+        "collapsed": collapsed,
+        "parameters": backbone.parameter_count,
+        **history.counts,
+    }

@@ -1,4 +1,6 @@
-"""Audits: what no single row can tell. Named in ``validate.audits``, each one file, each with checked settings."""
+"""Audits: what no single row can tell. Named in ``validate.audits``, each one file, each with
+checked settings.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.core.audits import AuditSettings, Severity
-from stages.core.manifest import Manifest, Rows
-from stages.core.pixels import PixelStore
+from stages.core.data.manifest import Manifest, Rows
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.thumbnails import thumbnails
 from stages.core.random import numpy_generator
-from stages.core.thumbnails import thumbnails
 from stages.validate import embedding
 
 __all__ = ["Answer", "AuditSettings", "Pool", "Severity", "blocks"]
@@ -22,7 +24,9 @@ BLOCK = 2048
 
 @dataclass(frozen=True)
 class Answer:
-    """What an audit says about one question. ``rows`` are the images to look at, worst first, ``details`` a word on each."""
+    """What an audit says about one question. ``rows`` are the images to look at, worst first,
+    ``details`` a word on each.
+    """
 
     expected: str
     passed: bool
@@ -34,20 +38,26 @@ class Answer:
 class Pool:
     """The data under audit, and what several audits want to know about it."""
 
-    def __init__(self, manifest: Manifest, store: PixelStore, seed: int, reference: str | None = None) -> None:
+    def __init__(
+        self, manifest: Manifest, store: PixelStore, seed: int, reference: str | None = None
+    ) -> None:
         self.manifest, self.store, self.seed, self.reference = manifest, store, seed, reference
 
     @cached_property
     def distinct(self) -> Rows:
         """Readable rows without the second and further copies of an image."""
         ok = self.manifest.ok
-        return self.manifest.rows(ok & ~self.manifest.frame["id"].where(ok).duplicated().to_numpy(bool))
+        return self.manifest.rows(
+            ok & ~self.manifest.frame["id"].where(ok).duplicated().to_numpy(bool)
+        )
 
     def draw(self, rows: Rows, count: int, *path: object) -> Rows:
         """At most ``count`` of the rows, ascending; the same ones every time."""
         if len(rows) <= count:
             return rows
-        return np.sort(numpy_generator(self.seed, "audit", *path).choice(rows, count, replace=False))
+        return np.sort(
+            numpy_generator(self.seed, "audit", *path).choice(rows, count, replace=False)
+        )
 
     def thumbnails(self, rows: Rows) -> npt.NDArray[np.float32]:
         """Images ``(n, C, s, s)`` in 0..1, averaged down to at most 32 pixels a side."""

@@ -13,14 +13,16 @@ import pandas as pd
 
 from stages.validate.audit import Answer, Pool
 from stages.validate.findings import Finding
-from stages.validate.intrinsic import Sharpness, dimensions, sharpness
+from stages.validate.intrinsic_dimension import Sharpness, dimensions, sharpness
 
 SPLITS = ("train", "val", "test", "none")
 
 
 @dataclass(frozen=True)
 class Complexity:
-    """How many dimensions the images fill, by two estimators, and how sharply labels change between them."""
+    """How many dimensions the images fill, by two estimators, and how sharply labels change between
+    them.
+    """
 
     two_nn: float
     likelihood: float
@@ -39,7 +41,11 @@ class Complexity:
 
 
 def datasheet(
-    pool: Pool, complexity: Complexity, found: Sequence[Finding], answers: Sequence[tuple[str, str, Answer]], sheets: set[str]
+    pool: Pool,
+    complexity: Complexity,
+    found: Sequence[Finding],
+    answers: Sequence[tuple[str, str, Answer]],
+    sheets: set[str],
 ) -> str:
     """The page; the same for the same data, parameters and seed."""
     frame = pool.manifest.frame
@@ -48,18 +54,27 @@ def datasheet(
     unreadable = len(frame) - len(readable)
     parts = [
         "# Datasheet",
-        f"{count:,} images, {len(pool.distinct):,} of them distinct, {unreadable:,} quarantined; "
-        f"{len(pool.manifest.classes)} classes; stored as {side} x {side} pixels, {channels} channel{'s' * (channels > 1)}.",
+        (
+            f"{count:,} images, {len(pool.distinct):,} of them distinct, {unreadable:,}"
+            f" quarantined; {len(pool.manifest.classes)} classes; stored as {side} x {side} pixels,"
+            f" {channels} channel{'s' * (channels > 1)}."
+        ),
         "## Complexity",
         _complexity(complexity),
         "## Sources",
-        _table(["source", "images", "quarantined", "role", "licence", "attribution", "sides"], _sources(frame)),
+        _table(
+            ["source", "images", "quarantined", "role", "licence", "attribution", "sides"],
+            _sources(frame),
+        ),
         "## Classes",
         _counts(readable, "label", "no image has a label"),
         "## Groups",
         _counts(readable, "group", "the sources name no groups"),
         "## Audits",
-        _table(["audit", "expected", "passed", "found"], ((name, a.expected, _yes(a.passed), a.found) for name, _, a in answers)),
+        _table(
+            ["audit", "expected", "passed", "found"],
+            ((name, a.expected, _yes(a.passed), a.found) for name, _, a in answers),
+        ),
         "## Findings",
         "\n\n".join(_finding(finding, sheets) for finding in found) or "None.",
     ]
@@ -68,21 +83,39 @@ def datasheet(
 
 def _complexity(complexity: Complexity) -> str:
     lines = [
-        f"- intrinsic dimension {complexity.two_nn:.1f} (TwoNN), {complexity.likelihood:.1f} (likelihood of 20 neighbours), "
-        f"of the pixels of {complexity.images:,} images; it grows with the number of images looked at"
+        f"- intrinsic dimension {complexity.two_nn:.1f} (TwoNN), {complexity.likelihood:.1f}"
+        f" (likelihood of 20 neighbours), of the pixels of {complexity.images:,} images; it grows"
+        " with the number of images looked at"
     ]
     if complexity.sharpness is not None:
         one, two = complexity.sharpness.pair
-        lines.append(f"- label sharpness K_F {complexity.sharpness.value:.3f}: {one} and {two} differ least for two classes")
+        lines.append(
+            f"- label sharpness K_F {complexity.sharpness.value:.3f}: {one} and {two} differ least"
+            " for two classes"
+        )
     return "\n".join(lines)
 
 
 def _sources(frame: pd.DataFrame) -> Iterable[Sequence[Any]]:
     for name, part in frame.groupby("source", sort=True):
         ok = part[part["status"] == "ok"]
-        sides = f"{ok[['width', 'height']].min().min()} to {ok[['width', 'height']].max().max()}" if len(ok) else ""
-        roles = ", ".join(f"{role} {count:,}" for role, count in part["role"].value_counts().sort_index().items())
-        yield name, len(part), len(part) - len(ok), roles, _one(part["license"]), _one(part["attribution"]), sides
+        sides = (
+            f"{ok[['width', 'height']].min().min()} to {ok[['width', 'height']].max().max()}"
+            if len(ok)
+            else ""
+        )
+        roles = ", ".join(
+            f"{role} {count:,}" for role, count in part["role"].value_counts().sort_index().items()
+        )
+        yield (
+            name,
+            len(part),
+            len(part) - len(ok),
+            roles,
+            _one(part["license"]),
+            _one(part["attribution"]),
+            sides,
+        )
 
 
 def _counts(readable: pd.DataFrame, column: str, none: str) -> str:
@@ -91,7 +124,10 @@ def _counts(readable: pd.DataFrame, column: str, none: str) -> str:
         return f"None: {none}."
     table = pd.crosstab(known[column], known["split"])
     splits = [split for split in SPLITS if split in table.columns]
-    rows = ([name, *(int(line[split]) for split in splits), int(line.sum())] for name, line in table.iterrows())
+    rows = (
+        [name, *(int(line[split]) for split in splits), int(line.sum())]
+        for name, line in table.iterrows()
+    )
     return _table([column, *splits, "all"], rows)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.validate.sheets import sheet_name
 from stages.validate.suite import Outcome
 
@@ -37,7 +37,10 @@ class Finding:
     def line(self) -> str:
         """The finding as one line."""
         examples = ", ".join(self.uris[:EXAMPLES]) + (", …" if len(self.uris) > EXAMPLES else "")
-        return f"{self.severity}: expected: {self.check}; found: {self.found}{': ' * bool(examples)}{examples}"
+        return (
+            f"{self.severity}: expected: {self.check}; found:"
+            f" {self.found}{': ' * bool(examples)}{examples}"
+        )
 
 
 def findings(outcomes: list[Outcome], facts: pd.DataFrame) -> list[Finding]:
@@ -47,7 +50,9 @@ def findings(outcomes: list[Outcome], facts: pd.DataFrame) -> list[Finding]:
 
 
 def rows(found: list[Finding], facts: pd.DataFrame, sheets: set[str]) -> Iterator[tuple[Any, ...]]:
-    """``findings.csv``: a row per finding and image, or one without an image where a finding is about none."""
+    """``findings.csv``: a row per finding and image, or one without an image where a finding is
+    about none.
+    """
     ids = facts.drop_duplicates("uri").set_index("uri")["id"]
     for finding in found:
         sheet = finding.sheet if finding.sheet in sheets else ""
@@ -67,7 +72,9 @@ def images(finding: Finding, facts: pd.DataFrame) -> Rows:
 
 def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, Any]:
     """``metrics/validate.json``: the same for the same data, whenever it was checked."""
-    counts = {severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES}
+    counts = {
+        severity: sum(finding.severity == severity for finding in found) for severity in SEVERITIES
+    }
     return {
         "passed": counts["critical"] == 0,
         "checks": asked,
@@ -82,15 +89,27 @@ def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
     if check.answer is not None:
         answer = check.answer
         named = facts["uri"].iloc[answer.rows].tolist()
-        return Finding(check.severity, answer.expected, answer.found, named, answer.details, answer.rows)
+        return Finding(
+            check.severity, answer.expected, answer.found, named, answer.details, answer.rows
+        )
     if check.arguments["column"] == "class_in_split":
         present = set(facts["class_in_split"].dropna())
         missing = [name for name in check.arguments["value_set"] if name not in present]
-        found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"
+        found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"  # noqa: E501
         classes = {name.rpartition(" in ")[0] for name in missing}
-        return Finding(check.severity, check.sentence, found, facts.loc[facts["label"].isin(classes), "uri"].tolist())
+        return Finding(
+            check.severity,
+            check.sentence,
+            found,
+            facts.loc[facts["label"].isin(classes), "uri"].tolist(),
+        )
     if check.arguments["column"] == "quarantined":
         uris = facts.loc[facts["quarantined"] == 1, "uri"].tolist()
-        return Finding(check.severity, check.sentence, f"{len(uris)} of {len(facts)} ({len(uris) / len(facts):.1%})", uris)
+        return Finding(
+            check.severity,
+            check.sentence,
+            f"{len(uris)} of {len(facts)} ({len(uris) / len(facts):.1%})",
+            uris,
+        )
     found = f"not so for {len(uris):,} images" if uris else str(outcome.observed)
     return Finding(check.severity, check.sentence, found, uris)

@@ -1,4 +1,6 @@
-"""Exact nearest neighbours by brute force, a block at a time: for the few thousand images an audit looks at."""
+"""Exact nearest neighbours by brute force, a block at a time: for the few thousand images an audit
+looks at.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,16 @@ BLOCK_BYTES = 64 << 20
 
 
 def nearest(queries: Array, bank: Array, count: int, same: bool = False) -> tuple[Index, Array]:
-    """The ``count`` rows of ``bank (m, D)`` nearest to each query ``(n, D)``, nearest first, and their distances.
+    """The ``count`` rows of ``bank (m, D)`` nearest to each query ``(n, D)``, nearest first, and
+    their distances.
 
     ``same``: the queries are the bank, and nobody is a neighbour of itself.
     """
     count = min(count, len(bank) - same)
-    index, distance = np.empty((len(queries), count), np.int64), np.empty((len(queries), count), np.float32)
+    index, distance = (
+        np.empty((len(queries), count), np.int64),
+        np.empty((len(queries), count), np.float32),
+    )
     squares = (bank**2).sum(axis=1)
     step = max(1, BLOCK_BYTES // (4 * max(len(bank), 1)))
     for first in range(0, len(queries), step):

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from stages.core.data.manifest import Rows
 from stages.core.io import atomic_file
-from stages.core.manifest import Rows
 from stages.validate.audit import Pool
 
 COLUMNS = 8
@@ -25,7 +25,9 @@ def sheet_name(check: str) -> str:
 
 
 def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
-    """Draw up to 48 of the rows with pixels, in order, each over the end of its uri, label and split; False if none."""
+    """Draw up to 48 of the rows with pixels, in order, each over the end of its uri, label and
+    split; False if none.
+    """
     rows = rows[pool.manifest.ok[rows]][:MOST]
     if not len(rows):
         return False
@@ -36,7 +38,9 @@ def write_sheet(pool: Pool, rows: Rows, path: Path) -> bool:
         left, top = number % COLUMNS * TILE, number // COLUMNS * height
         pixels = image[0] if len(image) == 1 else image.transpose(1, 2, 0)
         picture = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGB")
-        page.paste(picture.resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (left + 2, top + 2))
+        page.paste(
+            picture.resize((TILE - 4, TILE - 4), Image.Resampling.NEAREST), (left + 2, top + 2)
+        )
         pen.text((left + 3, top + TILE - 2), _printable(shortened(pool.uri(row))), fill="black")
         label, split = pool.manifest.frame[["label", "split"]].iloc[row]
         words = f"{label}, {split}" if isinstance(label, str) else "no label"

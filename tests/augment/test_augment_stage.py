@@ -8,9 +8,9 @@ from PIL import Image
 from stages.augment.__main__ import main
 from stages.augment.preview import CELL, VIEWS, views_of
 from stages.augment.resolve import POLICIES, resolve
-from stages.core import paths, registry
+from stages.core import paths, plugins
 from stages.core.errors import ConfigError
-from tests.transfer_project import digest, run_stage, small_params, write_project
+from tests.support.transfer import digest, run_stage, small_params, write_project
 
 
 @pytest.fixture
@@ -36,15 +36,23 @@ def test_the_stage_writes_the_whole_policy_and_a_legible_preview_twice_the_same(
     assert digest(paths.AUGMENTATION, paths.REPORTS, paths.METRICS) == first
 
 
-@pytest.mark.parametrize(("channels", "size", "name"), [(1, 16, "glyphs"), (3, 32, "small_colour"), (3, 224, "colour")])
+@pytest.mark.parametrize(
+    ("channels", "size", "name"), [(1, 16, "glyphs"), (3, 32, "small_colour"), (3, 224, "colour")]
+)
 def test_auto_follows_channels_and_size(channels, size, name):
     assert resolve("auto", channels, size).name == name
 
 
 def test_every_policy_makes_views_of_its_kind_of_image():
-    for name in registry.names(POLICIES):
-        for channels in registry.load(POLICIES, name).CHANNELS:
-            images = torch.randint(0, 256, (3, channels, 24, 24), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    for name in plugins.names(POLICIES):
+        for channels in plugins.load(POLICIES, name).CHANNELS:
+            images = torch.randint(
+                0,
+                256,
+                (3, channels, 24, 24),
+                generator=torch.Generator().manual_seed(0),
+                dtype=torch.uint8,
+            )
             views = views_of(images, resolve(name, channels, 24), seed=0)
             assert views.shape == (3, VIEWS, channels, 24, 24)
             assert views.min() >= 0

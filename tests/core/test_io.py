@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import DataError, StageFailed
-from stages.core.io import atomic_directory, atomic_file, read_json, write_csv, write_json, write_metrics
+from stages.core.io import (
+    atomic_directory,
+    atomic_file,
+    read_json,
+    write_csv,
+    write_json,
+    write_metrics,
+)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_debris(tmp_path: Path) -> None:
@@ -25,8 +32,9 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "a.txt"
     target.write_text("old")
     code = (
-        "import os, signal; from stages.core.io import atomic_file\n"
-        f"with atomic_file({str(target)!r}) as t: t.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from stages.core.io import atomic_file\nwith"
+        f" atomic_file({str(target)!r}) as t: t.write_text('half'); os.kill(os.getpid(),"
+        " signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", code])
     assert done.returncode == -signal.SIGKILL
@@ -44,11 +52,14 @@ def test_a_directory_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [entry.name for entry in tmp_path.iterdir()] == ["model"]
 
 
-def test_what_a_killed_writer_left_of_a_directory_goes_with_the_next_and_what_a_living_one_writes_stays(tmp_path: Path) -> None:
+def test_what_a_killed_writer_left_of_a_directory_goes_with_the_next_and_what_a_living_one_writes_stays(  # noqa: E501
+    tmp_path: Path,
+) -> None:
     target = tmp_path / "pool[1]"
     code = (
-        "import os, signal; from stages.core.io import atomic_directory\n"
-        f"with atomic_directory({str(target)!r}) as t: (t / 'half').touch(); os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal; from stages.core.io import atomic_directory\nwith"
+        f" atomic_directory({str(target)!r}) as t: (t / 'half').touch(); os.kill(os.getpid(),"
+        " signal.SIGKILL)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == -signal.SIGKILL
     assert len(list(tmp_path.iterdir())) == 1

@@ -7,7 +7,7 @@ import pytest
 
 from stages.core.errors import ConfigError
 from stages.core.params import load_params
-from tests.project import ROOT
+from tests.support.checkout import ROOT
 
 
 @pytest.fixture
@@ -16,7 +16,11 @@ def file(tmp_path: Path) -> Path:
 
 
 def test_a_missing_key_is_named(file: Path) -> None:
-    file.write_text("\n".join(line for line in file.read_text().splitlines() if not line.startswith("  epochs:")))
+    file.write_text(
+        "\n".join(
+            line for line in file.read_text().splitlines() if not line.startswith("  epochs:")
+        )
+    )
     with pytest.raises(ConfigError, match=r"epochs is missing"):
         load_params(file)
 
@@ -34,17 +38,28 @@ def test_no_file_says_where_to_run(tmp_path: Path) -> None:
 
 def test_a_misspelt_key_in_the_file_is_called_misspelt_not_missing(file: Path) -> None:
     file.write_text(file.read_text().replace("  epochs:", "  epoch:", 1))
-    with pytest.raises(ConfigError, match=r"pretrain\.epoch is not a parameter; did you mean 'epochs'"):
+    with pytest.raises(
+        ConfigError, match=r"pretrain\.epoch is not a parameter; did you mean 'epochs'"
+    ):
         load_params(file)
 
 
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("{from: digits, licence: MIT}", r"ingest\.source: \[1\]: licence is not a parameter; did you mean 'license'"),
+        (
+            "{from: digits, licence: MIT}",
+            r"ingest\.source: \[1\]: licence is not a parameter; did you mean 'license'",
+        ),
         ("{from: digits, role: pol}", r"\[1\]: role is 'pol'; it should be 'target' or 'pool'"),
         ("5", r"\[1\]: 5; it should be a valid dictionary"),
-        ("{folder: /data}", r"\[1\]: folder is not a parameter; .*allowed here: from, role, name, license, attribution"),
+        (
+            "{folder: /data}",
+            (
+                r"\[1\]: folder is not a parameter; .*allowed here: from, role, name, license,"
+                r" attribution"
+            ),
+        ),
     ],
 )
 def test_a_fault_of_one_of_several_sources_is_its_own(file: Path, entry: str, words: str) -> None:
@@ -55,7 +70,11 @@ def test_a_fault_of_one_of_several_sources_is_its_own(file: Path, entry: str, wo
 
 
 def test_bare_text_is_a_source_of_several(file: Path) -> None:
-    file.write_text(file.read_text().replace("source: digits ", "source: [digits, {from: synthetic, role: pool}] "))
+    file.write_text(
+        file.read_text().replace(
+            "source: digits ", "source: [digits, {from: synthetic, role: pool}] "
+        )
+    )
     found = load_params(file).ingest.source
     assert isinstance(found, tuple)
     assert [(one.from_, one.role) for one in found] == [("digits", "target"), ("synthetic", "pool")]

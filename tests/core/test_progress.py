@@ -5,7 +5,9 @@ import pytest
 from stages.core.progress import Progress, aside, clock
 
 
-def test_a_pipe_gets_whole_lines_with_rate_and_time_left(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pipe_gets_whole_lines_with_rate_and_time_left(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with Progress("pretrain", total=4, unit="steps", every=0) as bar:
         bar.advance(1, loss=0.5)
         bar.advance(1)
@@ -34,7 +36,9 @@ def test_the_end_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
-def test_progress_stays_out_of_an_output_that_another_program_reads(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_stays_out_of_an_output_that_another_program_reads(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     for when in (True, False):
         with aside(when), Progress("predict", total=2, every=0) as bar:
             bar.advance(1)

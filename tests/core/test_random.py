@@ -12,8 +12,13 @@ paths = st.lists(st.one_of(st.integers(), st.text(max_size=8)), max_size=4)
 
 @given(st.integers(0, 2**31), paths)
 def test_the_same_address_draws_the_same_numbers(seed: int, path: list[object]) -> None:
-    assert torch.equal(torch.rand(3, generator=generator(seed, *path)), torch.rand(3, generator=generator(seed, *path)))
-    assert np.array_equal(numpy_generator(seed, *path).random(3), numpy_generator(seed, *path).random(3))
+    assert torch.equal(
+        torch.rand(3, generator=generator(seed, *path)),
+        torch.rand(3, generator=generator(seed, *path)),
+    )
+    assert np.array_equal(
+        numpy_generator(seed, *path).random(3), numpy_generator(seed, *path).random(3)
+    )
 
 
 def test_every_part_of_the_address_matters() -> None:
@@ -30,6 +35,14 @@ def test_no_global_state_is_read_or_changed() -> None:
     assert torch.equal(first, torch.rand(2, generator=generator(0, "a")))
 
 
-@given(st.integers(0, 2**31), paths, st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)))
-def test_many_addresses_are_those_of_each_name(seed: int, path: list[object], names: list[str]) -> None:
-    assert addresses(seed, *path, names=names).tolist() == [address(seed, *path, name) for name in names]
+@given(
+    st.integers(0, 2**31),
+    paths,
+    st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=8)),
+)
+def test_many_addresses_are_those_of_each_name(
+    seed: int, path: list[object], names: list[str]
+) -> None:
+    assert addresses(seed, *path, names=names).tolist() == [
+        address(seed, *path, name) for name in names
+    ]

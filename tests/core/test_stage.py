@@ -27,9 +27,13 @@ main()
 """
 
 
-def run(folder: Path, seed: int, *arguments: str) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
+def run(
+    folder: Path, seed: int, *arguments: str
+) -> tuple[subprocess.CompletedProcess[str], list[dict]]:
     shutil.copy(ROOT / "params.yaml", folder)
-    (folder / "params.yaml").write_text((folder / "params.yaml").read_text().replace("seed: 0", f"seed: {seed}"))
+    (folder / "params.yaml").write_text(
+        (folder / "params.yaml").read_text().replace("seed: 0", f"seed: {seed}")
+    )
     (folder / "demo.py").write_text(PROGRAM)
     done = subprocess.run(
         [sys.executable, "demo.py", *arguments],
@@ -39,7 +43,9 @@ def run(folder: Path, seed: int, *arguments: str) -> tuple[subprocess.CompletedP
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )
     events = folder / ".rootstock/events/demo.jsonl"
-    return done, [json.loads(line) for line in events.read_text().splitlines()] if events.exists() else []
+    return done, [
+        json.loads(line) for line in events.read_text().splitlines()
+    ] if events.exists() else []
 
 
 def test_success_ends_with_code_0_and_leaves_timings_in_the_events(tmp_path: Path) -> None:
@@ -59,7 +65,9 @@ def test_an_expected_error_is_one_line_and_its_own_exit_code(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("seed", "arguments"), [(1, ["--debug"]), (2, [])])
-def test_a_bug_or_debug_shows_the_traceback(tmp_path: Path, seed: int, arguments: list[str]) -> None:
+def test_a_bug_or_debug_shows_the_traceback(
+    tmp_path: Path, seed: int, arguments: list[str]
+) -> None:
     done, _ = run(tmp_path, seed, *arguments)
     assert done.returncode != 0
     assert "Traceback" in done.stderr

@@ -1,18 +1,26 @@
-"""The mixture that counts classes, against chain-rule probabilities and data whose number of groups is known."""
+"""The mixture that counts classes, against chain-rule probabilities and data whose number of groups
+is known.
+"""
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import DIGITS, params_with, run_stage
 from scipy.special import gammaln
 from scipy.stats import multivariate_normal, multivariate_t
 
 from stages.core import paths
-from stages.core.manifest import Manifest
+from stages.core.data.manifest import Manifest
 from stages.core.random import numpy_generator
-from stages.curate.mixture import CONCENTRATION, Prior, discover, log_split, nearest_component
+from stages.curate.gaussian_mixture import (
+    CONCENTRATION,
+    Prior,
+    discover,
+    log_split,
+    nearest_component,
+)
+from tests.support.images import DIGITS, params_with, run_stage
 
 NONE = -1
 
@@ -22,7 +30,9 @@ def drawn(seed: int, n: int, d: int) -> np.ndarray:
 
 
 def one_by_one(prior: Prior, points: np.ndarray) -> float:
-    """The probability of each point given those before it: a Student t whose parameters are updated point by point."""
+    """The probability of each point given those before it: a Student t whose parameters are updated
+    point by point.
+    """
     d = points.shape[1]
     mean, scatter, pull, weight = prior.mean.copy(), prior.scatter.copy(), prior.pull, prior.weight
     total = 0.0
@@ -48,7 +58,11 @@ def test_the_odds_of_a_split_against_the_formula_and_density_against_scipy():
     prior = Prior(np.zeros(2), np.eye(2), 0.1, 6.0)
     one, two = drawn(0, 5, 2), drawn(1, 7, 2) + 4
     sizes = np.log(CONCENTRATION) + gammaln(5) + gammaln(7) - gammaln(12)
-    apart = one_by_one(prior, one) + one_by_one(prior, two) - one_by_one(prior, np.concatenate([one, two]))
+    apart = (
+        one_by_one(prior, one)
+        + one_by_one(prior, two)
+        - one_by_one(prior, np.concatenate([one, two]))
+    )
     assert np.isclose(log_split(prior, one, two), sizes + apart)
     then = prior.after(one)
     expected = multivariate_normal(then.mean, then.scatter / (then.weight - 3)).logpdf(two)

@@ -1,16 +1,26 @@
-"""``python -m stages.curate``: every row stays, every dropped one says why, held-out images are never sampled away."""
+"""``python -m stages.curate``: every row stays, every dropped one says why, held-out images are
+never sampled away.
+"""
 
 import json
 import shutil
 
 import numpy as np
 import pytest
-from image_folders import DIGITS, class_folders, damaged_files, digit, params_with, run_stage, save
 from PIL import ImageEnhance
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
-from stages.core.manifest import Manifest
+from tests.support.images import (
+    DIGITS,
+    class_folders,
+    damaged_files,
+    digit,
+    params_with,
+    run_stage,
+    save,
+)
 
 
 @pytest.fixture
@@ -34,12 +44,22 @@ def test_copies_and_altered_copies_go_and_are_explained(here):
     save(digit(numbers[3]), source / "2" / "again.jpg", quality=95)
     run_stage(
         "ingest",
-        params_with(ingest={"source": f"folder:{source}", "labelled_fraction": 1, "test_fraction": 0, "validation_fraction": 0}),
+        params_with(
+            ingest={
+                "source": f"folder:{source}",
+                "labelled_fraction": 1,
+                "test_fraction": 0,
+                "validation_fraction": 0,
+            }
+        ),
     )
     manifest = curate()
     rows = manifest.frame.set_index("uri")
     for number in numbers[:2]:
-        assert rows.loc[f"folder:2/copy-{number}.png", "reason"] == f"exact_duplicates: copy of folder:2/{number:04}.png"
+        assert (
+            rows.loc[f"folder:2/copy-{number}.png", "reason"]
+            == f"exact_duplicates: copy of folder:2/{number:04}.png"
+        )
     near = rows[rows["reason"].fillna("").str.startswith("near_duplicates")]
     pairs = {frozenset((uri, reason.split(" like ")[1])) for uri, reason in near["reason"].items()}
     assert pairs == {
@@ -64,7 +84,10 @@ def test_a_training_image_like_a_test_image_gives_way(here):
     number = np.flatnonzero(DIGITS.target == 1)[3]
     save(digit(number), here / "in" / "test" / "1" / "x.jpg", quality=95)
     for label in (0, 2):
-        save(digit(np.flatnonzero(DIGITS.target == label)[40]), here / "in" / "test" / str(label) / "y.png")
+        save(
+            digit(np.flatnonzero(DIGITS.target == label)[40]),
+            here / "in" / "test" / str(label) / "y.png",
+        )
     run_stage("ingest", params_with(ingest={"source": f"folder:{here / 'in'}"}))
     rows = curate().frame.set_index("uri")
     assert not rows.loc[f"folder:train/1/{number:04}.png", "keep"]
@@ -85,9 +108,10 @@ def test_the_budget_is_met_exactly_and_spares_held_out_and_labelled_images(here,
     kept = frame["keep"] & frame["split"].isin(["train", "none"])
     assert np.isclose(frame.loc[kept, "weight"].mean(), 1, atol=1e-4)
     gone = frame[~frame["keep"] & frame["reason"].str.startswith("balance")]
-    assert (gone["reason"] == [f"balance: cluster {number} is over its share" for number in gone["cluster"]]).all() and len(
-        gone
-    ) > 9
+    assert (
+        gone["reason"]
+        == [f"balance: cluster {number} is over its share" for number in gone["cluster"]]
+    ).all() and len(gone) > 9
     assert (frame.loc[~frame["keep"], "weight"] == 0).all()
     assert (frame["cluster"] >= 0).all()
     assert json.loads(paths.metrics("curate").read_text())["pretraining"] == expected

@@ -1,4 +1,6 @@
-"""Each encoder of curate.encoder: what it computes, what it refuses, and that nothing is encoded twice."""
+"""Each encoder of curate.encoder: what it computes, what it refuses, and that nothing is encoded
+twice.
+"""
 
 import math
 import shutil
@@ -7,21 +9,21 @@ import numpy as np
 import pytest
 import timm
 import torch
-from image_folders import DIGITS, IMAGES, class_folders, params_with, run_stage
 from safetensors.torch import save_file
 
 from stages.core import paths
-from stages.core.backbones import create_backbone
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
-from stages.core.features import knn_predict
+from stages.core.image.backbones import create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
 from stages.core.io import write_json
-from stages.core.manifest import Manifest
-from stages.core.model import load_encoder, save_model
-from stages.core.pixels import PixelStore
-from stages.core.preprocess import Preprocess
+from stages.core.metrics.representation import knn_predict
+from stages.core.models.artifact import load_encoder, save_model
 from stages.core.steps import split_encoder
-from stages.curate.encoding import NamedEncoder, Source
+from stages.curate.encoder import NamedEncoder, Source
 from stages.curate.scattering import ORIENTATIONS, halve, modulus, morlet, scatter
+from tests.support.images import DIGITS, IMAGES, class_folders, params_with, run_stage
 
 GREY = torch.from_numpy(IMAGES)[:, None]
 
@@ -45,15 +47,22 @@ def test_moduli_against_a_plain_sum_over_the_filter():
     for number in range(ORIENTATIONS):
         wave = bank[2 * number, 0].numpy().astype(np.float64) + 1j * bank[2 * number + 1, 0].numpy()
         for down, right in ((0, 0), (3, 5), (7, 7)):
-            total = sum(wave[i, j] * picture[down + i, right + j] for i in range(7) for j in range(7))
-            assert math.isclose(found[0, number, down, right].item(), abs(total), rel_tol=1e-3, abs_tol=1e-3)
+            total = sum(
+                wave[i, j] * picture[down + i, right + j] for i in range(7) for j in range(7)
+            )
+            assert math.isclose(
+                found[0, number, down, right].item(), abs(total), rel_tol=1e-3, abs_tol=1e-3
+            )
 
 
 def test_wavelets_see_no_brightness_and_tell_directions_apart():
     bank = morlet()
     assert bank.sum(dim=(1, 2, 3)).abs().max() < 1e-5
     stripes = torch.cos(torch.arange(32) * 0.75 * math.pi).repeat(32, 1)[None, None]
-    across, along = modulus(stripes, bank)[0, 0].mean(), modulus(stripes, bank)[0, ORIENTATIONS // 2].mean()
+    across, along = (
+        modulus(stripes, bank)[0, 0].mean(),
+        modulus(stripes, bank)[0, ORIENTATIONS // 2].mean(),
+    )
     assert across > 10 * along
 
 
@@ -70,14 +79,19 @@ def test_scattering_knows_a_texture_again_that_moved():
         waves.append(torch.cos(along * 2 * math.pi / period) * 100 + 128)
     images = torch.stack(waves)[:, None].to(torch.uint8)
     still, moved = images[..., :32, :32], images[..., 3:35, 5:37]
-    for encode, least, most in ((scatter, 1.0, 1.0), (lambda pixels: pixels.float().flatten(1), 0.0, 0.7)):
+    for encode, least, most in (
+        (scatter, 1.0, 1.0),
+        (lambda pixels: pixels.float().flatten(1), 0.0, 0.7),
+    ):
         nearest = torch.cdist(encode(moved), encode(still)).argmin(1)
         assert least <= (nearest == torch.arange(24)).float().mean() <= most
 
 
 @pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 16), (3, 40)])
 def test_scattering_takes_every_size(channels, side):
-    images = torch.randint(0, 256, (5, channels, side, side), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = torch.randint(
+        0, 256, (5, channels, side, side), generator=torch.Generator().manual_seed(0)
+    ).to(torch.uint8)
     assert scatter(images).isfinite().all()
 
 
@@ -86,7 +100,9 @@ def test_scattering_knows_digits_apart(here):
     known = source()
     labels = DIGITS.target[[int(uri.rpartition(":")[2]) for uri in known.manifest.frame["uri"]]]
     features = NamedEncoder("scattering", known)(known.store.gather(np.arange(1797))).numpy()
-    assert (knn_predict(features[:900], labels[:900], features[900:], 10) == labels[900:]).mean() > 0.9
+    assert (
+        knn_predict(features[:900], labels[:900], features[900:], 10) == labels[900:]
+    ).mean() > 0.9
 
 
 def test_self_learns_from_training_images_alone_and_twice_the_same(here):
@@ -119,7 +135,11 @@ def test_registry_uses_what_the_flow_laid_out_and_nothing_else(here):
     save_model("encoder", backbone, {"method": "test"}, preprocess)
     with pytest.raises(ConfigError, match="has not been fetched: rootstock run does it"):
         NamedEncoder("registry:rootstock-encoder@frozen-best", source()).identity()
-    laid_out = {"encoder": "registry:rootstock-encoder@frozen-best", "digest": "abc", "folder": "encoder"}
+    laid_out = {
+        "encoder": "registry:rootstock-encoder@frozen-best",
+        "digest": "abc",
+        "folder": "encoder",
+    }
     write_json(paths.ENCODER, laid_out)
     named = NamedEncoder("registry:rootstock-encoder@frozen-best", source())
     assert "abc" in named.identity()
@@ -133,7 +153,10 @@ def test_timm_takes_weights_that_are_here_and_downloads_none(here, monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(here / "hub"))
-    with pytest.raises(ConfigError, match=r"test_resnet are not on this machine; fetch them once with: hf download timm/test_r"):
+    with pytest.raises(
+        ConfigError,
+        match=r"test_resnet are not on this machine; fetch them once with: hf download timm/test_r",
+    ):
         NamedEncoder("test_resnet", source()).identity()
     body = timm.create_model("test_resnet", pretrained=False)
     repository = here / "hub" / "models--timm--test_resnet.r160_in1k"
@@ -162,7 +185,12 @@ def test_names_are_checked_before_anything_runs():
 
 def test_another_threshold_encodes_nothing_again(here):
     def dropped(share: float) -> set[int]:
-        run_stage("curate", params_with(curate={"encoder": "scattering", "steps": [{"outliers": {"share": share}}]}))
+        run_stage(
+            "curate",
+            params_with(
+                curate={"encoder": "scattering", "steps": [{"outliers": {"share": share}}]}
+            ),
+        )
         return set(np.flatnonzero(~Manifest.read(paths.CURATED_MANIFEST).frame["keep"]))
 
     frame = Manifest.read(paths.POOL_MANIFEST).frame
@@ -171,7 +199,9 @@ def test_another_threshold_encodes_nothing_again(here):
     assert len(lost) == 3
     (file,) = paths.CACHE.glob("features-*.npy")
     stored = np.load(file, mmap_mode="r+")
-    usual = next(row for row in Manifest.read(paths.POOL_MANIFEST).pretraining_rows() if row not in lost)
+    usual = next(
+        row for row in Manifest.read(paths.POOL_MANIFEST).pretraining_rows() if row not in lost
+    )
     stored[list(lost)] = stored[usual]
     stored.flush()
     assert not lost & dropped(0.06)  # what lies in the cache counts: nothing was encoded again

@@ -5,24 +5,33 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import class_folders, params_with, run_stage
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
-from stages.core.manifest import Manifest
 from stages.core.random import numpy_generator
 from stages.curate.operators.contrastive_subset import most_similar, proportional
 from stages.curate.operators.prototypes import owners
 from stages.curate.operators.target_coreset import choose
+from tests.support.images import class_folders, params_with, run_stage
 
 
 @settings(max_examples=80)
-@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(1, 25), st.floats(0, 1), st.integers(0, 30))
+@given(
+    st.integers(0, 10**6),
+    st.integers(1, 6),
+    st.integers(1, 25),
+    st.floats(0, 1),
+    st.integers(0, 30),
+)
 def test_coreset_rounds_against_a_plain_loop(seed, centres, pool, stop, most):
     likeness = numpy_generator(seed, "c").random((centres, pool)).astype(np.float32)
     left, chosen, first = list(range(pool)), [], None
     while left and len(chosen) < most:
-        picks = [max(left, key=lambda image: (likeness[centre, image], -image)) for centre in range(centres)]
+        picks = [
+            max(left, key=lambda image: (likeness[centre, image], -image))
+            for centre in range(centres)
+        ]
         total = sum(float(likeness[centre, pick]) for centre, pick in enumerate(picks))
         first = total if first is None else first
         if total < stop * first:
@@ -101,14 +110,22 @@ def test_a_target_that_is_too_small_is_refused(mixed):
 def test_the_contrastive_subset_meets_the_budget_and_keeps_labels(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_stage(
-        "ingest", params_with(ingest={"source": f"folder:{class_folders(tmp_path / 'in', per_class=100)}", "store_size": 8})
+        "ingest",
+        params_with(
+            ingest={
+                "source": f"folder:{class_folders(tmp_path / 'in', per_class=100)}",
+                "store_size": 8,
+            }
+        ),
     )
     before = Manifest.read(paths.POOL_MANIFEST)
     curate(budget=0.6, encoder="scattering", steps=["contrastive_subset"])
     after = Manifest.read(paths.CURATED_MANIFEST)
     assert len(after.pretraining_rows()) == round(0.6 * len(before.pretraining_rows()))
     assert (after.labelled_rows("train") == before.labelled_rows("train")).all()
-    assert set(after.frame.loc[~after.kept, "reason"]) == {"contrastive_subset: its views resemble few others of its cluster"}
+    assert set(after.frame.loc[~after.kept, "reason"]) == {
+        "contrastive_subset: its views resemble few others of its cluster"
+    }
 
 
 def test_outliers_are_the_odd_ones(tmp_path, monkeypatch):

@@ -1,20 +1,22 @@
-"""Operators that work on a whole curation, each against loops over all pairs written without looking at it."""
+"""Operators that work on a whole curation, each against loops over all pairs written without
+looking at it.
+"""
 
 import numpy as np
 import pytest
 import torch
-from image_folders import class_folders, params_with, run_stage
 from PIL import Image, ImageEnhance
 
 from stages.core import paths
-from stages.core.likeness import likeness
-from stages.core.manifest import Manifest
-from stages.core.pixels import PixelStore
+from stages.core.data.manifest import Manifest
+from stages.core.image.near_duplicates import likeness
+from stages.core.image.pixel_store import PixelStore
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
+from stages.curate.curation import Curation
 from stages.curate.operators import budget, near_duplicates, outliers, prototypes, pseudo_classes
 from stages.curate.operators.contrastive_subset import expected_views, most_similar
-from stages.curate.state import Curation
+from tests.support.images import class_folders, params_with, run_stage
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,9 @@ def pool(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         folder = class_folders(root / "in", classes=4, per_class=40)
-        run_stage("ingest", params_with(ingest={"source": f"folder:{folder}", "labelled_fraction": 0.3}))
+        run_stage(
+            "ingest", params_with(ingest={"source": f"folder:{folder}", "labelled_fraction": 0.3})
+        )
         manifest = Manifest.read(paths.POOL_MANIFEST)
         store = PixelStore.open()
     return root, manifest, store
@@ -43,9 +47,13 @@ def test_outliers_against_all_pairs(curation):
     vectors = state.features(np.array(rows)).numpy()
     score = {}
     for one, row in enumerate(rows):
-        alike = [np.corrcoef(vectors[one], vectors[two])[0, 1] for two in range(len(rows)) if two != one]
+        alike = [
+            np.corrcoef(vectors[one], vectors[two])[0, 1] for two in range(len(rows)) if two != one
+        ]
         score[row] = float(np.mean(sorted(alike, reverse=True)[:5]))
-    unlabelled = sorted((row for row in rows if not state.labelled[row]), key=lambda row: score[row])
+    unlabelled = sorted(
+        (row for row in rows if not state.labelled[row]), key=lambda row: score[row]
+    )
     expected = unlabelled[: int(0.1 * len(rows))]
     outliers.apply(state, outliers.Settings(share=0.1, neighbours=5))
     assert sorted(expected) == np.flatnonzero(~state.keep).tolist()
@@ -75,7 +83,11 @@ def test_pseudo_classes_against_every_distance(curation):
 def test_prototypes_against_counting_every_image_at_its_nearest(curation):
     state = curation()
     frame = state.manifest.frame
-    names = np.where(frame["uri"].str.contains(":0/"), "zeros", np.where(np.arange(len(frame)) % 3, "mixed", "others"))
+    names = np.where(
+        frame["uri"].str.contains(":0/"),
+        "zeros",
+        np.where(np.arange(len(frame)) % 3, "mixed", "others"),
+    )
     state.manifest = Manifest(frame.assign(source=names))
     told = prototypes.apply(state, prototypes.Settings(prototypes=8, exclusive=0.8))
     rows = state.candidates()
@@ -93,7 +105,9 @@ def test_prototypes_against_counting_every_image_at_its_nearest(curation):
         assert line == (number, owner, *count.values())
         assert sum(rates.values()) > 0
     whose = [line[1] for line in table]
-    assert told == {"shared": whose.count("shared")} | {f"only_{name}": whose.count(name) for name in sizes}
+    assert told == {"shared": whose.count("shared")} | {
+        f"only_{name}": whose.count(name) for name in sizes
+    }
     assert 0 < whose.count("zeros") < 8 and "shared" in whose
     assert state.keep.all() == state.manifest.ok.all()
 
@@ -101,7 +115,9 @@ def test_prototypes_against_counting_every_image_at_its_nearest(curation):
 def test_the_budget_against_a_lottery_drawn_one_by_one(curation):
     state = curation(budget=60, seed=7)
     rows = state.candidates().tolist()
-    tickets = dict(zip(rows, numpy_generator(7, "budget").permutation(len(rows)).tolist(), strict=True))
+    tickets = dict(
+        zip(rows, numpy_generator(7, "budget").permutation(len(rows)).tolist(), strict=True)
+    )
     left = set(rows)
     chosen = []
     while len(chosen) < 60:
@@ -135,7 +151,9 @@ def test_near_duplicates_against_all_pairs(tmp_path, monkeypatch):
     folder = class_folders(tmp_path / "in", per_class=15)
     for number, file in enumerate(sorted(folder.rglob("*.png"))[:12]):
         with Image.open(file) as image:
-            ImageEnhance.Brightness(image).enhance(0.8 + 0.02 * number).save(file.with_name(f"again-{file.name}"))
+            ImageEnhance.Brightness(image).enhance(0.8 + 0.02 * number).save(
+                file.with_name(f"again-{file.name}")
+            )
     run_stage("ingest", params_with(ingest={"source": f"folder:{folder}", "test_fraction": 0.2}))
     state = Curation(Manifest.read(paths.POOL_MANIFEST), PixelStore.open(), "pixels", 1.0, 0)
     limit = near_duplicates.apply(state, near_duplicates.Settings())["similarity"]
@@ -148,7 +166,9 @@ def test_near_duplicates_against_all_pairs(tmp_path, monkeypatch):
         name = state.reason[row].split(" like ")[1]
         (kept,) = np.flatnonzero(state.manifest.frame["uri"].to_numpy() == name)
         assert state.keep[kept] and alike[row, kept] and state.training[row]
-    for row in np.flatnonzero(state.keep & state.training):  # no training image that stays resembles another that stays
+    for row in np.flatnonzero(
+        state.keep & state.training
+    ):  # no training image that stays resembles another that stays
         assert alike[row][state.keep].sum() == 1
 
 
@@ -159,15 +179,29 @@ def test_expected_similarity_against_every_pair_of_views(curation):
     for image in state.store.array(rows).astype(np.float32)[:, 0]:
         side = len(image)
         part = round(0.75 * side)
-        starts = [(0, 0), (0, side - part), (side - part, 0), (side - part, side - part), (round((side - part) / 2),) * 2]
+        starts = [
+            (0, 0),
+            (0, side - part),
+            (side - part, 0),
+            (side - part, side - part),
+            (round((side - part) / 2),) * 2,
+        ]
         cuts = [image[down : down + part, right : right + part] for down, right in starts]
-        wide = [np.asarray(Image.fromarray(cut).resize((side, side), Image.Resampling.BILINEAR)).round() for cut in cuts]
+        wide = [
+            np.asarray(Image.fromarray(cut).resize((side, side), Image.Resampling.BILINEAR)).round()
+            for cut in cuts
+        ]
         vectors = [
             state.encode(torch.from_numpy(view.copy())[None, None].to(torch.uint8)).numpy()[0]
             for one in wide
             for view in (one, one[:, ::-1])
         ]
-        views.append([(vector - vector.mean()) / np.linalg.norm(vector - vector.mean()) for vector in vectors])
+        views.append(
+            [
+                (vector - vector.mean()) / np.linalg.norm(vector - vector.mean())
+                for vector in vectors
+            ]
+        )
     found = expected_views(state, rows)
     for one in range(3):
         for two in range(3):

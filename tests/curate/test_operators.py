@@ -7,7 +7,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import DIGITS
 
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
@@ -16,13 +15,17 @@ from stages.curate.operators import balance
 from stages.curate.operators.balance import allocate, join, linked, share_out
 from stages.curate.operators.exact_duplicates import find_copies
 from stages.curate.operators.near_duplicates import distinct_pairs
+from tests.support.images import DIGITS
 
 clusters = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=12)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcdef"), st.booleans()), max_size=30))
 def test_copies_against_a_loop(images):
-    ids, preferred = np.array([name for name, _ in images], object), np.array([flag for _, flag in images], bool)
+    ids, preferred = (
+        np.array([name for name, _ in images], object),
+        np.array([flag for _, flag in images], bool),
+    )
     expected = {}
     for name in set(ids):
         rows = [row for row in range(len(ids)) if ids[row] == name]
@@ -73,14 +76,22 @@ def test_groups_against_joining_the_nearest_two_one_pair_at_a_time():
         groups = [[number] for number in range(14)]
         while len(groups) > 4:
             apart = {
-                (one, two): np.mean([np.linalg.norm(points[a] - points[b]) for a in groups[one] for b in groups[two]])
+                (one, two): np.mean(
+                    [
+                        np.linalg.norm(points[a] - points[b])
+                        for a in groups[one]
+                        for b in groups[two]
+                    ]
+                )
                 for one in range(len(groups))
                 for two in range(one)
             }
             one, two = min(apart, key=apart.__getitem__)
             groups[two] += groups.pop(one)
         found = linked(points, 4)
-        assert sorted(sorted(group) for group in groups) == sorted(np.flatnonzero(found == one).tolist() for one in set(found))
+        assert sorted(sorted(group) for group in groups) == sorted(
+            np.flatnonzero(found == one).tolist() for one in set(found)
+        )
 
 
 def test_groups_that_lie_apart_are_found_and_a_single_cloud_is_not_cut_there():
@@ -90,20 +101,31 @@ def test_groups_that_lie_apart_are_found_and_a_single_cloud_is_not_cut_there():
     centres = 12 * lot.normal(size=(7, 16))
     found = linked(cloud + centres[np.arange(140) % 7], 12, by_leap=True)
     assert {len(set(found[one::7])) for one in range(7)} == {1} and len(set(found)) == 7
-    assert len(set(linked(cloud + 90.0 * (np.arange(140) == 3)[:, None], 12, by_leap=True))) == 12, "an outlier is no kind"
+    assert (
+        len(set(linked(cloud + 90.0 * (np.arange(140) == 3)[:, None], 12, by_leap=True))) == 12
+    ), "an outlier is no kind"
 
 
 @pytest.mark.parametrize("most_linked", [4096, 10])
 def test_a_rare_kind_gets_as_much_as_a_common_one(most_linked, monkeypatch):
     monkeypatch.setattr(balance, "MOST_LINKED", most_linked)
     kind = np.repeat([0, 1, 2], [1000, 100, 10])
-    points = torch.from_numpy(numpy_generator(0, "kinds").normal(size=(1110, 2)) + 20 * kind[:, None]).float()
+    points = torch.from_numpy(
+        numpy_generator(0, "kinds").normal(size=(1110, 2)) + 20 * kind[:, None]
+    ).float()
     fetch = lambda chosen: points[torch.from_numpy(chosen)]  # noqa: E731
     rows = np.arange(1110)
     levels = balance.level_sizes("auto", 1110)
     centroids = kmeans.fit(fetch, rows, levels[0], 0)
     leaf = kmeans.assign(fetch, rows, centroids)
-    quotas = share_out(leaf, np.zeros(1110, bool), join(centroids, (3,), 0), levels[0], 30, numpy_generator(0, "lot"))
+    quotas = share_out(
+        leaf,
+        np.zeros(1110, bool),
+        join(centroids, (3,), 0),
+        levels[0],
+        30,
+        numpy_generator(0, "lot"),
+    )
     of_kind = kind[[np.flatnonzero(leaf == number)[0] for number in range(levels[0])]]
     assert np.bincount(of_kind, quotas).tolist() == [10, 10, 10]
 
@@ -122,7 +144,9 @@ def test_kmeans_reaches_what_a_plain_loop_reaches_from_the_same_start():
         plain = np.stack([sample[nearest == number].mean(0) for number in range(8)])
     assert np.allclose(np.sort(centroids.numpy(), 0), np.sort(plain, 0), atol=1e-2)
     labels = kmeans.assign(fetch, rows, centroids)
-    assert (labels == ((points.numpy()[:, None] - centroids.numpy()[None]) ** 2).sum(2).argmin(1)).all()
+    assert (
+        labels == ((points.numpy()[:, None] - centroids.numpy()[None]) ** 2).sum(2).argmin(1)
+    ).all()
 
 
 def test_first_centroids_are_drawn_by_squared_distance():
@@ -131,7 +155,12 @@ def test_first_centroids_are_drawn_by_squared_distance():
     for seed in range(2000):
         chosen = kmeans.spread(points, 2, numpy_generator(seed, "spread")).flatten().tolist()
         counts[tuple(chosen)] += 1
-    expected = {(0.0, 1.0): 0.5 * 0.1, (0.0, 3.0): 0.5 * 0.9, (1.0, 0.0): 0.25 * 2 / 6, (1.0, 3.0): 0.25 * 4 / 6}
+    expected = {
+        (0.0, 1.0): 0.5 * 0.1,
+        (0.0, 3.0): 0.5 * 0.9,
+        (1.0, 0.0): 0.25 * 2 / 6,
+        (1.0, 3.0): 0.25 * 4 / 6,
+    }
     expected |= {(3.0, 0.0): 0.25 * 18 / 22, (3.0, 1.0): 0.25 * 4 / 22}
     for pair, share in expected.items():
         assert abs(counts[pair] / 2000 - share) < 4 * (share * (1 - share) / 2000) ** 0.5
@@ -140,13 +169,24 @@ def test_first_centroids_are_drawn_by_squared_distance():
 
 def test_more_clusters_than_different_points_repeat_points():
     points = torch.tensor([[0.0], [0.0], [1.0]])
-    assert sorted(kmeans.spread(points, 3, numpy_generator(0, "spread")).flatten().tolist()) == [0, 0, 1]
+    assert sorted(kmeans.spread(points, 3, numpy_generator(0, "spread")).flatten().tolist()) == [
+        0,
+        0,
+        1,
+    ]
 
 
 def test_no_cluster_stays_empty():
     points = torch.cat([torch.zeros(50, 2), torch.tensor([[9.0, 9.0], [-9.0, 9.0]])])
     centroids = kmeans.fit(lambda rows: points[torch.from_numpy(rows)], np.arange(52), 3, seed=0)
-    assert len(Counter(kmeans.assign(lambda rows: points[torch.from_numpy(rows)], np.arange(52), centroids))) == 3
+    assert (
+        len(
+            Counter(
+                kmeans.assign(lambda rows: points[torch.from_numpy(rows)], np.arange(52), centroids)
+            )
+        )
+        == 3
+    )
 
 
 def test_neighbours_against_all_pairs():
@@ -156,7 +196,9 @@ def test_neighbours_against_all_pairs():
     table = np.corrcoef(points.numpy()[rows])
     np.fill_diagonal(table, -2)
     assert np.allclose(np.sort(table, 1)[:, ::-1][:, :4], scores, atol=1e-5)
-    assert np.allclose(table[np.arange(len(rows))[:, None], np.searchsorted(rows, found)], scores, atol=1e-5)
+    assert np.allclose(
+        table[np.arange(len(rows))[:, None], np.searchsorted(rows, found)], scores, atol=1e-5
+    )
 
 
 @given(st.integers(0, 10**6))
@@ -168,5 +210,11 @@ def test_pairs_are_each_there_once(seed):
     more = rows[lot.integers(0, 12, (int(lot.integers(0, 6)), 2))]
     expected = {tuple(sorted(pair)) for pair in more.tolist()}
     for place, row in enumerate(rows.tolist()):
-        expected |= {tuple(sorted((row, int(near[place, column])))) for column in range(3) if wanted[place, column]}
-    assert [tuple(pair) for pair in distinct_pairs(rows, near, wanted, more).tolist()] == sorted(expected)
+        expected |= {
+            tuple(sorted((row, int(near[place, column]))))
+            for column in range(3)
+            if wanted[place, column]
+        }
+    assert [tuple(pair) for pair in distinct_pairs(rows, near, wanted, more).tolist()] == sorted(
+        expected
+    )

@@ -1,4 +1,6 @@
-"""Distillation: a student of at most half the size that says what its teacher says, the same bytes every time."""
+"""Distillation: a student of at most half the size that says what its teacher says, the same bytes
+every time.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,16 @@ import pytest
 import torch
 
 from stages.core import paths
-from stages.core.backbones import create_backbone
 from stages.core.errors import ConfigError
-from stages.core.features import normalise
+from stages.core.image.backbones import create_backbone
 from stages.core.io import read_csv
-from stages.core.model import load_encoder
+from stages.core.metrics.representation import normalise
+from stages.core.models.artifact import load_encoder
 from stages.core.training.loop import _Run
 from stages.distill.__main__ import main
+from stages.distill.inputs import batch_size
 from stages.distill.regression import FeatureRegression, check_size, explained, regression_loss
-from stages.distill.setup import batch_size
-from tests.transfer_project import left_by, run_stage, small_params, write_project
+from tests.support.transfer import left_by, run_stage, small_params, write_project
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def test_loss_is_the_squared_distance_of_unit_vectors() -> None:
     predicted, target = rng.normal(size=(5, 7)), rng.normal(size=(5, 7))
     cosines = [p @ t / np.sqrt((p @ p) * (t @ t)) for p, t in zip(predicted, target, strict=True)]
     expected = np.mean([2 - 2 * cosine for cosine in cosines])
-    assert regression_loss(torch.tensor(predicted), torch.tensor(target)).item() == pytest.approx(expected)
+    assert regression_loss(torch.tensor(predicted), torch.tensor(target)).item() == pytest.approx(
+        expected
+    )
 
 
 def test_a_linear_image_of_the_features_is_explained_and_noise_is_not() -> None:
@@ -43,18 +47,28 @@ def test_a_linear_image_of_the_features_is_explained_and_noise_is_not() -> None:
     turned = (normalise(base) @ rng.normal(size=(6, 6))).astype(np.float32)
     noise = rng.normal(size=(400, 6)).astype(np.float32)
     assert explained(base[:300], turned[:300], base[300:], turned[300:])["cosine"] > 0.9
-    assert explained(base[:300], base[:300], base[300:], base[300:])["r2"] == pytest.approx(1, abs=1e-2)
+    assert explained(base[:300], base[:300], base[300:], base[300:])["r2"] == pytest.approx(
+        1, abs=1e-2
+    )
     assert abs(explained(noise[:300], turned[:300], noise[300:], turned[300:])["r2"]) < 0.1
 
 
 def test_a_student_over_half_the_size_is_refused_with_both_counts() -> None:
-    teacher, student = create_backbone("test_byobnet", 1, 16, 0), create_backbone("test_nfnet", 1, 16, 0)
-    with pytest.raises(ConfigError, match=f"{student.parameter_count:,} parameters .* {teacher.parameter_count:,}"):
+    teacher, student = (
+        create_backbone("test_byobnet", 1, 16, 0),
+        create_backbone("test_nfnet", 1, 16, 0),
+    )
+    with pytest.raises(
+        ConfigError, match=f"{student.parameter_count:,} parameters .* {teacher.parameter_count:,}"
+    ):
         check_size(student, teacher)
 
 
 def test_the_teacher_stays_as_it_was_and_out_of_the_checkpoint() -> None:
-    teacher, student = create_backbone("test_byobnet", 1, 16, 0), create_backbone("test_efficientnet", 1, 16, 1)
+    teacher, student = (
+        create_backbone("test_byobnet", 1, 16, 0),
+        create_backbone("test_efficientnet", 1, 16, 1),
+    )
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     module = FeatureRegression(student, teacher, seed=0).train()
     assert not teacher.training
@@ -63,15 +77,26 @@ def test_the_teacher_stays_as_it_was_and_out_of_the_checkpoint() -> None:
 
 
 def test_batches_are_sized_to_the_data() -> None:
-    assert [batch_size("auto", images) for images in (50, 1169, 5000, 1_000_000)] == [32, 64, 256, 256]
+    assert [batch_size("auto", images) for images in (50, 1169, 5000, 1_000_000)] == [
+        32,
+        64,
+        256,
+        256,
+    ]
     assert batch_size(48, 10) == 48
 
 
 def test_the_student_comes_to_say_what_the_teacher_says(project: Path) -> None:
     events = run_stage(main, small_params(distill__epochs=6))
     found = json.loads(paths.metrics("distill").read_text())
-    teacher, student = load_encoder(paths.PRETRAINED).backbone, load_encoder(paths.DISTILLED).backbone
-    assert (found["parameters"], found["teacher_parameters"]) == (student.parameter_count, teacher.parameter_count)
+    teacher, student = (
+        load_encoder(paths.PRETRAINED).backbone,
+        load_encoder(paths.DISTILLED).backbone,
+    )
+    assert (found["parameters"], found["teacher_parameters"]) == (
+        student.parameter_count,
+        teacher.parameter_count,
+    )
     assert found["share"] < 0.5
     assert 0 < found["knn"] <= 1 and 0 < found["teacher_knn"] <= 1
     cosines = [float(row["cosine"]) for row in read_csv(paths.reports("distill") / "curve.csv")]

@@ -15,7 +15,9 @@ def images(channels: int, size: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", CORRUPTIONS)
 @pytest.mark.parametrize(("channels", "size"), [(1, 16), (3, 64)])
-def test_each_step_moves_the_pixels_further_and_repeats_itself(name: str, channels: int, size: int) -> None:
+def test_each_step_moves_the_pixels_further_and_repeats_itself(
+    name: str, channels: int, size: int
+) -> None:
     clean, corrupt = images(channels, size), CORRUPTIONS[name]
     moved = []
     for severity in SEVERITIES:

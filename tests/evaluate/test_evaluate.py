@@ -1,4 +1,6 @@
-"""The stage as it runs: one table, one page that needs nothing else, the same bytes in any directory."""
+"""The stage as it runs: one table, one page that needs nothing else, the same bytes in any
+directory.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,15 @@ import pandas as pd
 import pytest
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError
-from stages.core.features import embed
+from stages.core.image.pixel_store import PixelStore
 from stages.core.io import read_csv
-from stages.core.manifest import Manifest
-from stages.core.model import load_classifier
-from stages.core.pixels import PixelStore
+from stages.core.metrics.representation import embed
+from stages.core.models.artifact import load_classifier
 from stages.evaluate.__main__ import main as evaluate
 from stages.finetune.__main__ import main as finetune
-from tests.transfer_project import digest, run_stage, small_params, write_project
+from tests.support.transfer import digest, run_stage, small_params, write_project
 
 
 def evaluated(directory: Path, monkeypatch: pytest.MonkeyPatch, control: bool = True) -> Path:
@@ -45,7 +47,9 @@ def project(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     return runs[0]
 
 
-def test_two_directories_give_the_same_bytes(runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_directories_give_the_same_bytes(
+    runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen = []
     for directory in runs:
         monkeypatch.chdir(directory)
@@ -58,11 +62,19 @@ def test_every_model_is_there_with_an_interval(project: Path) -> None:
     rows = read_csv(paths.reports("evaluate") / "table.csv")
     there = {(row["model"], row["protocol"], row["labels_per_class"]) for row in rows}
     for model in ("pixels", "random", "random-student", "control", "pretrained", "distilled"):
-        assert {(model, way, budget) for way in ("knn", "linear") for budget in ("1", "3", "all")} <= there
+        assert {
+            (model, way, budget) for way in ("knn", "linear") for budget in ("1", "3", "all")
+        } <= there
     assert {
-        (model, way, budget) for model, way in (("scratch", "full"), ("finetuned", "picked")) for budget in ("1", "3", "all")
+        (model, way, budget)
+        for model, way in (("scratch", "full"), ("finetuned", "picked"))
+        for budget in ("1", "3", "all")
     } <= there
-    assert {("pretrained", "full", "all"), ("control", "full", "all"), ("distilled", "full", "1")} <= there
+    assert {
+        ("pretrained", "full", "all"),
+        ("control", "full", "all"),
+        ("distilled", "full", "1"),
+    } <= there
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in rows)
 
 
@@ -73,19 +85,27 @@ def test_the_registered_classifier_is_what_is_reported(project: Path) -> None:
     answers = pd.read_parquet(paths.reports("evaluate") / "predictions.parquet")
     np.testing.assert_array_equal(np.stack(answers["probabilities"].to_list()), expected)
     assert answers["id"].tolist() == manifest.frame["id"].iloc[rows].tolist()
-    assert answers["predicted"].tolist() == [classifier.classes[best] for best in expected.argmax(axis=1)]
+    assert answers["predicted"].tolist() == [
+        classifier.classes[best] for best in expected.argmax(axis=1)
+    ]
     found = json.loads(paths.metrics("evaluate").read_text())["finetuned"]
     accuracy = float((answers["predicted"] == answers["label"]).mean())
     assert found["accuracy"] == pytest.approx(accuracy, abs=1e-5)
     assert found["low"] <= accuracy <= found["high"]
     table = read_csv(paths.reports("evaluate") / "table.csv")
-    all_labels = [row for row in table if (row["model"], row["labels_per_class"]) == ("finetuned", "all")]
+    all_labels = [
+        row for row in table if (row["model"], row["labels_per_class"]) == ("finetuned", "all")
+    ]
     assert float(all_labels[0]["accuracy"]) == pytest.approx(accuracy, abs=1e-5)
 
 
 def test_predictions_carry_what_a_gate_on_robustness_needs(project: Path) -> None:
     answers = pd.read_parquet(paths.reports("evaluate") / "predictions.parquet")
-    named = [f"predicted_{name}_{severity}" for name in ("noise", "blur", "contrast") for severity in (1, 2, 3)]
+    named = [
+        f"predicted_{name}_{severity}"
+        for name in ("noise", "blur", "contrast")
+        for severity in (1, 2, 3)
+    ]
     corrupted = np.mean([(answers[name] == answers["label"]).mean() for name in named])
     found = json.loads(paths.metrics("evaluate").read_text())["finetuned"]["corrupted"]
     assert found["accuracy"] == pytest.approx(corrupted, abs=1e-5)
@@ -110,21 +130,33 @@ def test_the_page_needs_nothing_from_outside(project: Path) -> None:
     page = (paths.reports("evaluate") / "index.html").read_text()
     assert not re.findall(r"(?:src|href)=\"(?!data:|#)|https?://|@import|<script|<link", page)
     assert page.count("<svg") > 5 and "Did pretraining help?" in page
-    for model in ("Raw pixels", "Untrained encoder", "Supervised from scratch", "Instance-classification control", "Fine-tuned"):
+    for model in (
+        "Raw pixels",
+        "Untrained encoder",
+        "Supervised from scratch",
+        "Instance-classification control",
+        "Fine-tuned",
+    ):
         assert model in page
     assert not re.search(r"20\d\d-\d\d-\d\d|/tmp|nan", page)
 
 
-def test_without_a_control_there_is_no_row_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_control_there_is_no_row_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_project(200)
     (paths.CONTROL / "config.json").write_text('{"kind": "none"}')
     run_stage(finetune, small_params())
     run_stage(evaluate, small_params(evaluate__labels_per_class=[1]))
-    assert "control" not in {row["model"] for row in read_csv(paths.reports("evaluate") / "table.csv")}
+    assert "control" not in {
+        row["model"] for row in read_csv(paths.reports("evaluate") / "table.csv")
+    }
 
 
-def test_no_test_labels_and_a_classifier_of_other_classes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_test_labels_and_a_classifier_of_other_classes_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_project(200)
     run_stage(finetune, small_params())

@@ -1,4 +1,4 @@
-"""The ladder: which labels a budget buys, what is chosen on validation, what is compared with what."""
+"""The ladder: which labels a budget buys, what is chosen on validation, what is compared with what."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -8,19 +8,34 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_digits
 
-from stages.core.features import knn_predict
-from stages.core.statistics import paired_bootstrap
+from stages.core.metrics.intervals import paired_bootstrap
+from stages.core.metrics.representation import knn_predict
 from stages.evaluate.comparison import Table
-from stages.evaluate.findings import sentences
-from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Truth, budgets, frozen_rows, knn_row, linear_row
+from stages.evaluate.ladder import (
+    ALL,
+    Budget,
+    Labelled,
+    Row,
+    Truth,
+    budgets,
+    frozen_rows,
+    knn_row,
+    linear_row,
+)
+from stages.evaluate.report.findings import sentences
 from stages.evaluate.subsets import draw_labels, spread
 
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=60), st.integers(1, 8), st.integers(0, 5))
-def test_a_draw_has_so_many_of_each_class_and_grows_by_adding(labels: list[int], per_class: int, draw: int) -> None:
+def test_a_draw_has_so_many_of_each_class_and_grows_by_adding(
+    labels: list[int], per_class: int, draw: int
+) -> None:
     numbers = np.array(labels)
-    fewer, more = draw_labels(numbers, per_class, draw, seed=0), draw_labels(numbers, per_class + 2, draw, seed=0)
+    fewer, more = (
+        draw_labels(numbers, per_class, draw, seed=0),
+        draw_labels(numbers, per_class + 2, draw, seed=0),
+    )
     for label in np.unique(numbers):
         assert (numbers[fewer] == label).sum() == min(per_class, (numbers == label).sum())
     assert set(fewer) <= set(more)
@@ -30,7 +45,9 @@ def test_a_draw_has_so_many_of_each_class_and_grows_by_adding(labels: list[int],
 def test_draws_differ_and_repeat() -> None:
     labels = np.repeat(np.arange(3), 30)
     assert not np.array_equal(draw_labels(labels, 2, 0, seed=0), draw_labels(labels, 2, 1, seed=0))
-    np.testing.assert_array_equal(draw_labels(labels, 2, 0, seed=0), draw_labels(labels, 2, 0, seed=0))
+    np.testing.assert_array_equal(
+        draw_labels(labels, 2, 0, seed=0), draw_labels(labels, 2, 0, seed=0)
+    )
 
 
 def test_a_cap_keeps_the_shares_of_the_classes() -> None:
@@ -62,7 +79,10 @@ def test_neighbours_are_those_that_validate_best_and_test_is_untouched_by_it() -
     by_k = {
         k: np.mean(
             [
-                (knn_predict(features.train[d], truth.train[d], features.validation, k) == truth.validation).mean()
+                (
+                    knn_predict(features.train[d], truth.train[d], features.validation, k)
+                    == truth.validation
+                ).mean()
                 for d in step.draws
             ]
         )
@@ -72,7 +92,10 @@ def test_neighbours_are_those_that_validate_best_and_test_is_untouched_by_it() -
     assert row.chosen == f"k = {min(k for k in by_k if by_k[k] == max(by_k.values()))}"
     other = Labelled(features.train, features.validation, features.test[::-1])
     assert knn_row("pixels", other, truth, step, 20).chosen == row.chosen
-    assert linear_row("pixels", other, truth, step).chosen == linear_row("pixels", features, truth, step).chosen
+    assert (
+        linear_row("pixels", other, truth, step).chosen
+        == linear_row("pixels", features, truth, step).chosen
+    )
 
 
 def test_more_labels_give_more_accuracy_on_digits() -> None:
@@ -83,23 +106,48 @@ def test_more_labels_give_more_accuracy_on_digits() -> None:
     assert rows[0].correct.shape == (300, 3)
 
 
-def fake(model: str, budget: str, accuracy: float, draws: int = 1, protocol: str = "linear", seed: int = 0) -> Row:
+def fake(
+    model: str,
+    budget: str,
+    accuracy: float,
+    draws: int = 1,
+    protocol: str = "linear",
+    seed: int = 0,
+) -> Row:
     correct = np.random.default_rng(seed).random((400, draws)) < accuracy
     return Row(model, protocol, budget, 10, correct, accuracy, "")
 
 
 def table(gain: float) -> Table:
-    rows = [fake("pixels", ALL, 0.5), fake("pretrained", ALL, 0.8), fake("random", ALL, 0.8), fake("distilled", ALL, 0.8)]
+    rows = [
+        fake("pixels", ALL, 0.5),
+        fake("pretrained", ALL, 0.8),
+        fake("random", ALL, 0.8),
+        fake("distilled", ALL, 0.8),
+    ]
     return Table(
-        [*rows, fake("scratch", ALL, 0.7, protocol="full"), fake("finetuned", ALL, 0.7 + gain, protocol="picked")], 500, 0
+        [
+            *rows,
+            fake("scratch", ALL, 0.7, protocol="full"),
+            fake("finetuned", ALL, 0.7 + gain, protocol="picked"),
+        ],
+        500,
+        0,
     )
 
 
 def test_a_comparison_is_the_paired_bootstrap_over_shared_draws() -> None:
-    first, second = fake("pretrained", "5", 0.8, draws=5, seed=1), fake("pixels", "5", 0.6, draws=3, seed=2)
+    first, second = (
+        fake("pretrained", "5", 0.8, draws=5, seed=1),
+        fake("pixels", "5", 0.6, draws=3, seed=2),
+    )
     found = Table([first, second], 300, seed=4).compare(first, second).difference
-    expected = paired_bootstrap(first.correct[:, :3].astype(float), second.correct.astype(float), 300, seed=4)
-    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+    expected = paired_bootstrap(
+        first.correct[:, :3].astype(float), second.correct.astype(float), 300, seed=4
+    )
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (expected.value, expected.low, expected.high)
+    )
 
 
 def test_the_page_says_so_when_pretraining_helped_made_no_difference_or_hurt() -> None:
@@ -116,8 +164,13 @@ def test_what_cannot_be_told_apart_is_not_said_to_win() -> None:
 
 def test_the_best_way_of_using_a_model_is_picked_on_validation() -> None:
     better_on_test = Row("pretrained", "knn", ALL, 10, np.ones((50, 1), dtype=bool), 0.5, "")
-    better_on_validation = Row("pretrained", "linear", ALL, 10, np.zeros((50, 1), dtype=bool), 0.9, "")
-    assert Table([better_on_test, better_on_validation], 100, 0).best("pretrained", ALL) is better_on_validation
+    better_on_validation = Row(
+        "pretrained", "linear", ALL, 10, np.zeros((50, 1), dtype=bool), 0.9, ""
+    )
+    assert (
+        Table([better_on_test, better_on_validation], 100, 0).best("pretrained", ALL)
+        is better_on_validation
+    )
 
 
 def test_budget_counts_its_images() -> None:

@@ -1,4 +1,6 @@
-"""Fine-tuning: two candidates, validation decides, one class artifact that calls its classes by name."""
+"""Fine-tuning: two candidates, validation decides, one class artifact that calls its classes by
+name.
+"""
 
 from __future__ import annotations
 
@@ -9,18 +11,18 @@ import numpy as np
 import pytest
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError
-from stages.core.features import embed
-from stages.core.finetuning import better
+from stages.core.image.pixel_store import PixelStore
 from stages.core.io import read_csv
-from stages.core.manifest import Manifest
-from stages.core.model import load_classifier, load_encoder
-from stages.core.pixels import PixelStore
-from stages.core.probes import fit_linear
+from stages.core.metrics.linear_probe import fit_linear
+from stages.core.metrics.representation import embed
+from stages.core.models.artifact import load_classifier, load_encoder
 from stages.core.training.loop import History
+from stages.core.transfer.finetune import better
 from stages.finetune.__main__ import main
-from stages.finetune.outcome import curve
-from tests.transfer_project import left_by, run_stage, small_params, write_project
+from stages.finetune.results import curve
+from tests.support.transfer import left_by, run_stage, small_params, write_project
 
 
 @pytest.fixture
@@ -40,7 +42,9 @@ def relabel(**changes: object) -> None:
 
 def test_validation_decides_and_the_artifact_is_the_winner(project: Path) -> None:
     run_stage(main, small_params())
-    candidates = {row["method"]: row for row in read_csv(paths.reports("finetune") / "candidates.csv")}
+    candidates = {
+        row["method"]: row for row in read_csv(paths.reports("finetune") / "candidates.csv")
+    }
     accuracy = {name: float(row["validation_accuracy"]) for name, row in candidates.items()}
     picked = json.loads(paths.metrics("finetune").read_text())["picked"]
     assert accuracy[picked] == max(accuracy.values()) and candidates[picked]["picked"] == "true"
@@ -48,35 +52,59 @@ def test_validation_decides_and_the_artifact_is_the_winner(project: Path) -> Non
     assert classifier.classes == [str(digit) for digit in range(10)]
     held = manifest.labelled_rows("val")
     answers = classifier.predict_proba(PixelStore.open().gather(held)).numpy()
-    assert (answers.argmax(axis=1) == manifest.labels(held)).mean() == pytest.approx(accuracy[picked], abs=1e-5)
+    assert (answers.argmax(axis=1) == manifest.labels(held)).mean() == pytest.approx(
+        accuracy[picked], abs=1e-5
+    )
 
 
 def test_a_row_of_steps_whose_loss_was_no_number_leaves_an_empty_cell() -> None:
     """The last steps of a run may be such a row: that must not cost the run."""
-    history = History(rows=[{"step": 10, "loss": 0.5, "accuracy": 1.0, "learning_rate": 0.1}, {"step": 11, "learning_rate": 0.1}])
+    history = History(
+        rows=[
+            {"step": 10, "loss": 0.5, "accuracy": 1.0, "learning_rate": 0.1},
+            {"step": 11, "learning_rate": 0.1},
+        ]
+    )
     assert list(curve(history)[1]) == [["10", "0.5", "1", "0.1"], ["11", "", "", "0.1"]]
 
 
 def test_the_linear_candidate_is_the_probe_on_the_encoders_features(project: Path) -> None:
     run_stage(main, small_params())
-    manifest, store, encoder = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open(), load_encoder(paths.DISTILLED)
+    manifest, store, encoder = (
+        Manifest.read(paths.CURATED_MANIFEST),
+        PixelStore.open(),
+        load_encoder(paths.DISTILLED),
+    )
     rows, held = manifest.labelled_rows("train"), manifest.labelled_rows("val")
-    probe = fit_linear(embed(encoder, store, rows), manifest.labels(rows), embed(encoder, store, held), manifest.labels(held), 10)
+    probe = fit_linear(
+        embed(encoder, store, rows),
+        manifest.labels(rows),
+        embed(encoder, store, held),
+        manifest.labels(held),
+        10,
+    )
     linear = read_csv(paths.reports("finetune") / "candidates.csv")[0]
     assert linear["method"] == "linear"
-    assert float(linear["validation_accuracy"]) == pytest.approx(probe.validation_accuracy, abs=1e-5)
+    assert float(linear["validation_accuracy"]) == pytest.approx(
+        probe.validation_accuracy, abs=1e-5
+    )
 
 
 def test_equal_accuracy_is_settled_by_the_lower_loss() -> None:
-    from stages.core.finetuning import Candidate
     from stages.core.training.loop import History
+    from stages.core.transfer.finetune import Candidate
 
-    sure, unsure = (Candidate(name, None, 0.9, loss, "", History()) for name, loss in (("full", 0.2), ("linear", 0.4)))  # type: ignore[arg-type]
+    sure, unsure = (
+        Candidate(name, None, 0.9, loss, "", History())
+        for name, loss in (("full", 0.2), ("linear", 0.4))
+    )  # type: ignore[arg-type]
     assert better(unsure, sure) is sure and better(sure, unsure) is sure
 
 
 def test_two_runs_in_two_directories_are_byte_identical(tmp_path: Path) -> None:
-    assert left_by(main, small_params(), tmp_path / "one") == left_by(main, small_params(), tmp_path / "two")
+    assert left_by(main, small_params(), tmp_path / "one") == left_by(
+        main, small_params(), tmp_path / "two"
+    )
     assert not list((tmp_path / "two" / paths.RESUME).glob("*"))
 
 
@@ -85,7 +113,10 @@ def test_two_labelled_images_are_enough_to_run(project: Path) -> None:
     train = manifest.labelled_rows("train")
     digits = manifest.frame["label"].iloc[train]
     keep = {digits[digits == digit].index[0] for digit in ("0", "1")}
-    manifest.frame.loc[[row for row in train if row not in keep], ["split", "label"]] = ["none", None]
+    manifest.frame.loc[[row for row in train if row not in keep], ["split", "label"]] = [
+        "none",
+        None,
+    ]
     manifest.write(paths.CURATED_MANIFEST)
     run_stage(main, small_params())
     assert np.isfinite(json.loads(paths.metrics("finetune").read_text())["full"]["log_loss"])
@@ -96,13 +127,17 @@ def test_one_class_no_labels_and_no_validation_are_one_clear_line_each(project: 
     with pytest.raises(ConfigError, match="every labelled train image is of the class '3'"):
         run_stage(main, small_params())
     relabel(train=None)
-    with pytest.raises(ConfigError, match=r"no train image has a label: raise ingest.labelled_fraction"):
+    with pytest.raises(
+        ConfigError, match=r"no train image has a label: raise ingest.labelled_fraction"
+    ):
         run_stage(main, small_params())
     relabel(train="3", val=None)
     manifest = Manifest.read(paths.CURATED_MANIFEST)
     manifest.frame.loc[manifest.labelled_rows("train")[:5], "label"] = "4"
     manifest.write(paths.CURATED_MANIFEST)
-    with pytest.raises(ConfigError, match=r"no val image has a label: raise ingest.validation_fraction"):
+    with pytest.raises(
+        ConfigError, match=r"no val image has a label: raise ingest.validation_fraction"
+    ):
         run_stage(main, small_params())
     relabel(train=None, test=None)
     with pytest.raises(DataError, match="no image has a label"):

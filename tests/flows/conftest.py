@@ -1,4 +1,6 @@
-"""Small real projects: git, DVC, stages that are little scripts, one Prefect server for the whole session."""
+"""Small real projects: git, DVC, stages that are little scripts, one Prefect server for the whole
+session.
+"""
 
 from __future__ import annotations
 
@@ -12,18 +14,18 @@ from typing import Any
 
 import pytest
 
-from flows.tracking import Store
-from tests.flows.inside import Inside
-from tests.flows.little import ROOT, Project
-from tests.flows.registry_store import answers, classifier, version
-from tests.flows.staying import serving
-from tests.flows.tiny import Tiny
+from flows.adapters.mlflow.store import Store
+from tests.support.in_folder import Inside
+from tests.support.registry import answers, classifier, version
+from tests.support.services import serving
+from tests.support.toy_project import ROOT, Project
+from tests.support.toy_stages import Tiny
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
     """The settings a project makes for its tools, with a home of the tests' own."""
-    from flows.environment import QUIET
+    from flows.project.environment import QUIET
 
     os.environ.update(QUIET)
     os.environ["PREFECT_HOME"] = str(tmp_path_factory.mktemp("prefect"))
@@ -32,7 +34,7 @@ def _environment(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def server(_environment: None) -> Iterator[str]:
     """One Prefect server for every test that needs one."""
-    from flows.server import prefect_server
+    from flows.adapters.prefect.server import prefect_server
 
     with prefect_server() as running:
         running.wait()
@@ -41,7 +43,9 @@ def server(_environment: None) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def _blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A committed project without stages, to copy; with an empty MLflow store, whose making takes seconds."""
+    """A committed project without stages, to copy; with an empty MLflow store, whose making takes
+    seconds.
+    """
     root = tmp_path_factory.mktemp("blank")
     shutil.copy(ROOT / "params.yaml", root)
     shutil.copy(ROOT / ".gitignore", root)
@@ -53,7 +57,10 @@ def _blank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     project.git("init", "-q")
     project.git("add", "-A")
     project.git("commit", "-q", "-m", "start")
-    imports = "from pathlib import Path; from flows.environment import enter; from flows.tracking import Store"
+    imports = (
+        "from pathlib import Path; from flows.project.environment import enter; from"
+        " flows.adapters.mlflow.store import Store"
+    )
     code = f"{imports}; enter(Path.cwd()); Store.open()"
     subprocess.run([sys.executable, "-c", code], cwd=root, env=project.environment(), check=True)
     return root
@@ -103,7 +110,9 @@ def _four_stages(project: Project) -> Project:
 
 @pytest.fixture(scope="module")
 def registered(finished: Any, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """A copy of the finished run of the main job, whose commands run in this process; a module may do with it what it likes."""
+    """A copy of the finished run of the main job, whose commands run in this process; a module may
+    do with it what it likes.
+    """
     root = tmp_path_factory.mktemp("registered") / "project"
     shutil.copytree(finished.root, root, symlinks=True)
     return Project(root)

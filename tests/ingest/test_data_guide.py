@@ -1,4 +1,6 @@
-"""docs/data.md: its commands make the data they speak of, and the sources they name are read. Nothing is downloaded."""
+"""docs/data.md: its commands make the data they speak of, and the sources they name are read.
+Nothing is downloaded.
+"""
 
 import os
 import re
@@ -9,13 +11,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from image_folders import ROOT, class_folders, params_with, run_stage
 
 from stages.core import paths
-from stages.core.manifest import Manifest
-from stages.core.sources import KINDS, parse
+from stages.core.data.manifest import Manifest
+from stages.core.data.sources import KINDS, parse
+from tests.support.images import ROOT, class_folders, params_with, run_stage
 
-FENCED = re.findall(r"^```(\w*)\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE)
+FENCED = re.findall(
+    r"^```(\w*)\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE
+)
 BLOCKS = [text for language, text in FENCED if not language]
 
 
@@ -29,7 +33,12 @@ def source_of(command: str) -> str:
 
 
 def test_every_kind_of_source_has_its_commands():
-    kinds = {parse(source_of(line)).kind for block in BLOCKS for line in block.splitlines() if line.startswith("rootstock")}
+    kinds = {
+        parse(source_of(line)).kind
+        for block in BLOCKS
+        for line in block.splitlines()
+        if line.startswith("rootstock")
+    }
     assert kinds == set(KINDS) - {"digits"}
 
 
@@ -42,11 +51,17 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
         if "download=True" in text:
             continue
         *lines, last = text.strip().splitlines()
-        subprocess.run(["bash", "-e"], input="\n".join(lines), text=True, check=True, env=environment)
+        subprocess.run(
+            ["bash", "-e"], input="\n".join(lines), text=True, check=True, env=environment
+        )
         run_stage("ingest", params_with(ingest={"source": source_of(last), "labelled_fraction": 1}))
         frame = Manifest.read(paths.POOL_MANIFEST).frame
         assert (frame["status"] == "ok").all()
-        found[parse(source_of(last)).kind] = (len(frame), frame["label"].nunique(), frozenset(frame["id"]))
+        found[parse(source_of(last)).kind] = (
+            len(frame),
+            frame["label"].nunique(),
+            frozenset(frame["id"]),
+        )
     assert found["folder"][:2] == (537, 3)
     assert found["folder"] == found["tar"] == found["parquet"]
     assert found["synthetic"][0] == 600
@@ -60,7 +75,9 @@ def test_the_example_of_several_sources_runs_as_it_stands(tmp_path, monkeypatch)
     class_folders(tmp_path / "data" / "birds", per_class=4)
     pool = class_folders(tmp_path / "pool", per_class=2)
     (tmp_path / "data" / "crawl").mkdir()
-    subprocess.run(["tar", "-cf", tmp_path / "data" / "crawl" / "000.tar", "-C", pool, "."], check=True)
+    subprocess.run(
+        ["tar", "-cf", tmp_path / "data" / "crawl" / "000.tar", "-C", pool, "."], check=True
+    )
     run_stage("ingest", params_with(ingest=example["ingest"]))
     frame = Manifest.read(paths.POOL_MANIFEST).frame
     assert (frame["status"] == "ok").all()

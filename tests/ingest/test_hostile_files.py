@@ -1,12 +1,14 @@
-"""Whatever bytes a file holds: ingest never crashes, never loses a row, and says the same thing twice."""
+"""Whatever bytes a file holds: ingest never crashes, never loses a row, and says the same thing
+twice.
+"""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from image_folders import digit, encoded
 from PIL import Image
 
 from stages.ingest.decode import Task, decode_chunk
+from tests.support.images import digit, encoded
 
 COLOUR = Image.merge("RGB", [digit(3), digit(4), digit(5)])
 ORIGINALS = [
@@ -43,7 +45,11 @@ def mutated(content: bytes, edits: list[tuple[str, float, int]]) -> bytes:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(ORIGINALS), st.lists(edit, max_size=4)), min_size=1, max_size=4))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(ORIGINALS), st.lists(edit, max_size=4)), min_size=1, max_size=4
+    )
+)
 def test_mutated_files_are_rows_with_pixels_or_a_reason(tmp_path_factory, files):
     folder = tmp_path_factory.mktemp("fuzz")
     handles = []
@@ -53,11 +59,20 @@ def test_mutated_files_are_rows_with_pixels_or_a_reason(tmp_path_factory, files)
         handles.append(str(path))
     task = Task("folder", handles, channels=3, size=16, max_pixels=100_000)
     chunk = decode_chunk(task)
-    assert len(chunk.ids) == len(chunk.reasons) == len(chunk.hashes) == len(chunk.pixels) == len(chunk.shapes) == len(files)
+    assert (
+        len(chunk.ids)
+        == len(chunk.reasons)
+        == len(chunk.hashes)
+        == len(chunk.pixels)
+        == len(chunk.shapes)
+        == len(files)
+    )
     for row in range(len(files)):
         readable = chunk.ids[row] is not None
         assert readable == (chunk.reasons[row] is None) == (chunk.hashes[row] is not None)
-        assert readable or (chunk.pixels[row].sum() == 0 and str(folder) not in str(chunk.reasons[row]))
+        assert readable or (
+            chunk.pixels[row].sum() == 0 and str(folder) not in str(chunk.reasons[row])
+        )
         assert (chunk.shapes[row] > 0).all() == readable
     again = decode_chunk(task)
     assert (again.ids, again.reasons, again.hashes) == (chunk.ids, chunk.reasons, chunk.hashes)
@@ -65,7 +80,9 @@ def test_mutated_files_are_rows_with_pixels_or_a_reason(tmp_path_factory, files)
 
 
 def test_a_file_that_vanishes_after_listing_is_named(tmp_path):
-    chunk = decode_chunk(Task("folder", [str(tmp_path / "gone.png")], channels=1, size=16, max_pixels=100))
+    chunk = decode_chunk(
+        Task("folder", [str(tmp_path / "gone.png")], channels=1, size=16, max_pixels=100)
+    )
     assert chunk.reasons == ["cannot be read: No such file or directory"]
 
 
@@ -74,4 +91,6 @@ def test_each_original_decodes_unharmed(tmp_path):
     for number, content in enumerate(ORIGINALS):
         (tmp_path / str(number)).write_bytes(content)
         handles.append(str(tmp_path / str(number)))
-    assert decode_chunk(Task("folder", handles, channels=3, size=16, max_pixels=100_000)).reasons == [None] * len(ORIGINALS)
+    assert decode_chunk(
+        Task("folder", handles, channels=3, size=16, max_pixels=100_000)
+    ).reasons == [None] * len(ORIGINALS)

@@ -1,4 +1,6 @@
-"""Not what is in a file but where it lies and what it is: pipes, devices, loops, torn archives, huge members, odd names."""
+"""Not what is in a file but where it lies and what it is: pipes, devices, loops, torn archives,
+huge members, odd names.
+"""
 
 import io
 import os
@@ -8,19 +10,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from image_folders import class_folders, digit, encoded, params_with, run_stage
 from PIL import Image
 
 from stages.core import paths
-from stages.core.folders import walk
-from stages.core.images import Unreadable, open_image, read_file
-from stages.core.manifest import Manifest
-from stages.core.pixels import PixelStore
-from stages.core.sources import sources
+from stages.core.data.folders import walk
+from stages.core.data.manifest import Manifest
+from stages.core.data.sources import sources
+from stages.core.image.decode import Unreadable, open_image, read_file
+from stages.core.image.pixel_store import PixelStore
+from stages.ingest.auto_settings import Store
 from stages.ingest.collect import decode_images, list_sources
 from stages.ingest.decode import Task, decode_chunk
 from stages.ingest.readers import tar
-from stages.ingest.resolve import Store
+from tests.support.images import class_folders, digit, encoded, params_with, run_stage
 
 
 @pytest.fixture
@@ -43,7 +45,9 @@ def test_links_to_pipes_and_devices_are_quarantined_and_nobody_waits(here):
     rows = ingest(f"folder:{source}").frame.set_index("uri")
     assert len(rows) == 12 + 2
     assert set(rows.loc[rows["status"] == "quarantined", "reason"]) == {"not a regular file"}
-    assert {"folder:0/pipe.png", "folder:1/endless.png"} == set(rows.index[rows["status"] == "quarantined"])
+    assert {"folder:0/pipe.png", "folder:1/endless.png"} == set(
+        rows.index[rows["status"] == "quarantined"]
+    )
 
 
 def test_links_that_lead_in_circles_end(here):
@@ -90,8 +94,11 @@ def test_members_of_a_tar_with_hostile_names_sizes_and_kinds(here):
     rows = ingest(f"tar:{here / 'a.tar'}").frame
     assert (rows["status"] == "ok").all()
     assert set(rows["uri"]) == {
-        "tar:a.tar//etc/passwd.png", "tar:a.tar/../../up.png", "tar:a.tar/ok/\\xe9.png", "tar:a.tar/a/b/../c.png"
-    }  # fmt: skip
+        "tar:a.tar//etc/passwd.png",
+        "tar:a.tar/../../up.png",
+        "tar:a.tar/ok/\\xe9.png",
+        "tar:a.tar/a/b/../c.png",
+    }
     assert not (here.parent / "up.png").exists()
     assert set(before) <= {path.name for path in here.iterdir()}
     chunk = decode_chunk(Task("tar", [(str(here / "a.tar"), 0, tar.LARGEST + 1)], 1, 16, 100))
@@ -101,7 +108,9 @@ def test_members_of_a_tar_with_hostile_names_sizes_and_kinds(here):
 def test_rows_of_a_damaged_parquet_are_named_and_the_others_stay(here):
     images = [{"bytes": encoded(digit(number), "BMP"), "path": None} for number in range(40)]
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-    table = pa.table({"image": pa.array(images, kind), "label": [number % 2 for number in range(40)]})
+    table = pa.table(
+        {"image": pa.array(images, kind), "label": [number % 2 for number in range(40)]}
+    )
     file = here / "a.parquet"
     pq.write_table(table, file, row_group_size=20, compression="zstd", use_dictionary=False)
     content = bytearray(file.read_bytes())
@@ -124,7 +133,12 @@ def test_thousands_of_files_in_one_folder_are_listed_once_and_in_order(here):
 
 def test_names_that_lie_about_the_format_or_are_no_text_are_images_all_the_same(here):
     source = class_folders(here / "in", per_class=4)
-    for name, kind in (("png.jpg", "PNG"), ("jpeg.png", "JPEG"), ("webp.gif", "WEBP"), ("bmp.TIFF", "BMP")):
+    for name, kind in (
+        ("png.jpg", "PNG"),
+        ("jpeg.png", "JPEG"),
+        ("webp.gif", "WEBP"),
+        ("bmp.TIFF", "BMP"),
+    ):
         (source / "0" / name).write_bytes(encoded(digit(40 + len(kind)), kind))
     odd = source / "1" / os.fsdecode(b"caf\xe9-\xff.png")
     odd.write_bytes(encoded(digit(60), "PNG"))
@@ -134,7 +148,10 @@ def test_names_that_lie_about_the_format_or_are_no_text_are_images_all_the_same(
     rows = ingest(f"folder:{source}").frame.set_index("uri")
     assert len(rows) == 12 + 6
     assert (rows["status"] == "ok").all()
-    assert rows.loc["folder:1/caf\\xe9-\\xff.png", "id"] == rows.loc["folder:2/t\\xeate/copy.png", "id"]
+    assert (
+        rows.loc["folder:1/caf\\xe9-\\xff.png", "id"]
+        == rows.loc["folder:2/t\\xeate/copy.png", "id"]
+    )
 
 
 def test_files_that_vanish_or_shrink_between_listing_and_decoding_are_rows_with_a_reason(here):
@@ -146,6 +163,10 @@ def test_files_that_vanish_or_shrink_between_listing_and_decoding_are_rows_with_
     os.truncate(source / "2" / "0002.png", 0)
     facts = decode_images(listed, Store(32, 1), 10**6, here / "pixels")
     lost = facts[facts["id"].isna()]
-    assert lost["reason"].str.split(":").str[0].tolist() == ["cannot be read", "damaged", "empty file"]
+    assert lost["reason"].str.split(":").str[0].tolist() == [
+        "cannot be read",
+        "damaged",
+        "empty file",
+    ]
     black = PixelStore.open(here / "pixels").array(np.arange(12)).reshape(12, -1).max(axis=1) == 0
     assert np.flatnonzero(black).tolist() == lost.index.tolist()

@@ -1,4 +1,6 @@
-"""``python -m stages.ingest`` on real folders: every image gets a row, every row an explanation, every run the same bytes."""
+"""``python -m stages.ingest`` on real folders: every image gets a row, every row an explanation,
+every run the same bytes.
+"""
 
 import hashlib
 import json
@@ -10,10 +12,18 @@ import pytest
 from PIL import Image
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
-from stages.core.manifest import Manifest
-from stages.core.pixels import PixelStore
-from tests.image_folders import DIGITS, class_folders, damaged_files, digit, params_with, run_stage, save
+from stages.core.image.pixel_store import PixelStore
+from tests.support.images import (
+    DIGITS,
+    class_folders,
+    damaged_files,
+    digit,
+    params_with,
+    run_stage,
+    save,
+)
 
 
 @pytest.fixture
@@ -29,8 +39,15 @@ def ingest(source: object, **changes: object) -> Manifest:
 
 
 def outputs(root: Path) -> dict[str, str]:
-    files = [file for folder in ("data", "metrics", "reports") for file in sorted((root / folder).rglob("*")) if file.is_file()]
-    return {str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+    files = [
+        file
+        for folder in ("data", "metrics", "reports")
+        for file in sorted((root / folder).rglob("*"))
+        if file.is_file()
+    ]
+    return {
+        str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest() for file in files
+    }
 
 
 def test_digits_are_split_per_class_and_three_quarters_lose_their_label(here):
@@ -82,7 +99,9 @@ def test_every_damaged_file_is_a_row_with_its_reason_and_black_pixels(here):
         assert reason.lower() in row["reason"].lower()
         assert row["split"] == "none"
         assert row["width"] == 0
-    assert set(rows.index[rows["status"] == "quarantined"]) == {f"folder:{name}" for name in damaged}
+    assert set(rows.index[rows["status"] == "quarantined"]) == {
+        f"folder:{name}" for name in damaged
+    }
     assert PixelStore.open().gather(manifest.rows(~manifest.ok)).sum() == 0
     metrics = json.loads(paths.metrics("ingest").read_text())
     assert (metrics["quarantined"], metrics["ignored"]) == (len(damaged), {".txt": 1})

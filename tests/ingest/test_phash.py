@@ -3,11 +3,16 @@ from PIL import Image
 from scipy.fft import dctn
 
 from stages.ingest.phash import _LOWEST, as_text, phash
-from tests.image_folders import IMAGES
+from tests.support.images import IMAGES
 
 
 def thumbnails(count: int) -> np.ndarray:
-    return np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC)) for image in IMAGES[:count]])
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+            for image in IMAGES[:count]
+        ]
+    )
 
 
 def test_the_bits_are_the_signs_of_the_lowest_frequencies_around_their_median():

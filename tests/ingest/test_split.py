@@ -1,4 +1,6 @@
-"""Splits: copies stay together, held-out shares are exact, given splits win, little moves when images are added."""
+"""Splits: copies stay together, held-out shares are exact, given splits win, little moves when
+images are added.
+"""
 
 import pandas as pd
 from hypothesis import given, settings
@@ -16,14 +18,18 @@ def make(rows) -> pd.DataFrame:
 def images(draw):
     ids = [None, *(f"{number:02x}" for number in range(12))]
     row = st.tuples(
-        st.sampled_from(ids), st.sampled_from(["cat", "dog", None]), st.sampled_from([None, None, "train", "val", "test"])
+        st.sampled_from(ids),
+        st.sampled_from(["cat", "dog", None]),
+        st.sampled_from([None, None, "train", "val", "test"]),
     )
     return make(draw(st.lists(row, min_size=1, max_size=40)))
 
 
 @settings(max_examples=200, deadline=None)
 @given(images(), st.floats(0, 0.4), st.floats(0, 0.4), st.floats(0, 1), st.integers(0, 3))
-def test_copies_share_a_split_and_protected_splits_are_never_left(frame, validation, test, labelled, seed):
+def test_copies_share_a_split_and_protected_splits_are_never_left(
+    frame, validation, test, labelled, seed
+):
     out = assign_splits(frame, validation, test, labelled, seed)
     both = pd.concat([frame[["id", "given"]], out], axis=1)
     readable = both["id"].notna()
@@ -66,7 +72,10 @@ def test_adding_images_moves_few_others():
 
 
 def test_an_unlabelled_copy_of_a_held_out_image_is_held_out_too():
-    frame = make([(f"{number}", "a", None) for number in range(10)] + [(f"{number}", None, None) for number in range(10)])
+    frame = make(
+        [(f"{number}", "a", None) for number in range(10)]
+        + [(f"{number}", None, None) for number in range(10)]
+    )
     out = assign_splits(frame, 0.2, 0.2, 1.0, seed=0)
     assert (out["split"][:10].to_numpy() == out["split"][10:].to_numpy()).all()
     held_out = out["split"][10:].isin(["val", "test"])

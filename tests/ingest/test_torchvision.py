@@ -4,17 +4,21 @@ import struct
 
 import numpy as np
 import pytest
-from image_folders import DIGITS, IMAGES, params_with, run_stage
 
 from stages.core import paths
-from stages.core.downloads import parse_download
+from stages.core.data.downloads import parse_download
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError
-from stages.core.manifest import Manifest
-from stages.core.pixels import PixelStore
+from stages.core.image.pixel_store import PixelStore
+from tests.support.images import DIGITS, IMAGES, params_with, run_stage
 
 
 def idx(path, values: np.ndarray) -> None:
-    path.write_bytes(struct.pack(">HBB", 0, 8, values.ndim) + struct.pack(f">{values.ndim}I", *values.shape) + values.tobytes())
+    path.write_bytes(
+        struct.pack(">HBB", 0, 8, values.ndim)
+        + struct.pack(f">{values.ndim}I", *values.shape)
+        + values.tobytes()
+    )
 
 
 @pytest.fixture
@@ -31,7 +35,15 @@ def mnist(tmp_path, monkeypatch):
 def test_a_downloaded_set_keeps_its_splits_and_names(mnist):
     source = f"torchvision:MNIST,root={mnist}"
     run_stage(
-        "ingest", params_with(ingest={"source": source, "labelled_fraction": 1, "validation_fraction": 0, "store_size": 24})
+        "ingest",
+        params_with(
+            ingest={
+                "source": source,
+                "labelled_fraction": 1,
+                "validation_fraction": 0,
+                "store_size": 24,
+            }
+        ),
     )
     manifest = Manifest.read(paths.POOL_MANIFEST)
     rows = manifest.frame.set_index("uri")
@@ -49,7 +61,10 @@ def test_what_is_not_downloaded_is_refused_with_the_command_that_downloads_it(mn
     for words, source in (
         ("did you mean 'MNIST'", "torchvision:MNISTS"),
         ("only option is root=FOLDER", "torchvision:MNIST,folder=x"),
-        (r"does not exist; download MNIST first: python -c \"import torchvision", f"torchvision:MNIST,root={mnist}/nowhere"),
+        (
+            r"does not exist; download MNIST first: python -c \"import torchvision",
+            f"torchvision:MNIST,root={mnist}/nowhere",
+        ),
     ):
         with pytest.raises(ConfigError, match=words):
             run_stage("ingest", params_with(ingest={"source": source}))

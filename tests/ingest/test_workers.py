@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.sources import Source
+from stages.core.data.sources import Source
 from stages.ingest import workers
 from stages.ingest.workers import ordered_map
 
@@ -48,7 +48,9 @@ def rescue_name(task, attempt):
 
 
 def buried(note: Path, seconds: float = 60) -> bool:
-    """Whether the process named in the note is dead and reaped, which its pool does after it marked itself as broken."""
+    """Whether the process named in the note is dead and reaped, which its pool does after it marked
+    itself as broken.
+    """
     for _ in range(int(seconds * 100)):
         try:
             os.kill(int(note.read_text()), 0)
@@ -71,8 +73,12 @@ def test_a_pool_that_is_known_to_be_broken_when_the_next_task_comes_loses_nothin
 
 
 @pytest.mark.timeout(60)
-def test_a_worker_that_dies_while_another_is_started_is_not_waited_for_for_ever(tmp_path, monkeypatch):
-    """The pool ends all workers it knows; the one being started it learns of after that, and would join for ever."""
+def test_a_worker_that_dies_while_another_is_started_is_not_waited_for_for_ever(
+    tmp_path, monkeypatch
+):
+    """The pool ends all workers it knows; the one being started it learns of after that, and would
+    join for ever.
+    """
     note, started = tmp_path / "note", []
     start = BaseProcess.start
 
@@ -84,7 +90,10 @@ def test_a_worker_that_dies_while_another_is_started_is_not_waited_for_for_ever(
             time.sleep(0.2)
 
     monkeypatch.setattr(BaseProcess, "start", slowly)
-    assert list(ordered_map(name_or_die, [note, *"abcdefgh"], 4, rescue_name)) == ["lost", *"abcdefgh"]
+    assert list(ordered_map(name_or_die, [note, *"abcdefgh"], 4, rescue_name)) == [
+        "lost",
+        *"abcdefgh",
+    ]
     assert len(started) > 2
 
 

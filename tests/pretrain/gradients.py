@@ -1,4 +1,4 @@
-"""Gradients of every objective on one global batch, of this process or of its share among several."""
+"""Gradients of every objective on one global batch, of this process or of its share among several."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from itertools import product
 import torch
 from torch import nn
 
-from stages.core import registry
-from stages.core.backbones import create_backbone
+from stages.core import plugins
+from stages.core.image.backbones import create_backbone
+from stages.core.image.views.engine import ViewEngine
 from stages.core.random import generator
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
-from stages.core.views.engine import ViewEngine
 from stages.pretrain.method import METHODS, method_class
 from tests.pretrain.pretraining import small_data
 
@@ -24,21 +24,30 @@ LOOKED_AT = (("fp32", REPLICATED), ("fp32", SHARDED), ("fp64", SHARDED))
 
 
 def gradients() -> dict[str, torch.Tensor]:
-    """``precision/network/objective/weight`` → gradient after one backward pass over this rank's share of the batch.
+    """``precision/network/objective/weight`` → gradient after one backward pass over this rank's
+    share of the batch.
 
-    Several processes share out the weights of a transformer, and have each their own of any other network.
+    Several processes share out the weights of a transformer, and have each their own of any other
+    network.
     """
     found: dict[str, torch.Tensor] = {}
-    for (precision, network), name in product(LOOKED_AT, registry.names(METHODS)):
-        found |= {f"{precision}/{network}/{name}/{key}": g for key, g in _of(name, network, PRECISIONS[precision]).items()}
+    for (precision, network), name in product(LOOKED_AT, plugins.names(METHODS)):
+        found |= {
+            f"{precision}/{network}/{name}/{key}": g
+            for key, g in _of(name, network, PRECISIONS[precision]).items()
+        }
     return found | {"gathered": _gathered_twice()}
 
 
 def _gathered_twice() -> torch.Tensor:
-    """Gradients of all rows where a sum of two gathers hands both the same gradient: neither may spoil it for the other."""
+    """Gradients of all rows where a sum of two gathers hands both the same gradient: neither may
+    spoil it for the other.
+    """
     share = BATCH // distributed.world()
     rows = torch.randn(BATCH, 4, generator=generator(0, "gathered"))
-    local = rows[distributed.rank() * share : (distributed.rank() + 1) * share].clone().requires_grad_()
+    local = (
+        rows[distributed.rank() * share : (distributed.rank() + 1) * share].clone().requires_grad_()
+    )
     (distributed.gather(local) + distributed.gather(2 * local)).square().sum().backward()
     assert local.grad is not None
     return distributed.gather(local.grad) / distributed.world()
@@ -49,15 +58,25 @@ def _of(name: str, network: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     backbone = create_backbone(network, 1, 16, seed=0)
     module = kind(backbone, kind.Settings(), len(data.rows), 0).train().to(dtype)
     distributed.synchronised(module)
-    batches = ViewBatches(Pixels(data.store, data.rows), ViewEngine(data.policy, kind.views, data.preprocess), BATCH, 0, data.ids)
+    batches = ViewBatches(
+        Pixels(data.store, data.rows),
+        ViewEngine(data.policy, kind.views, data.preprocess),
+        BATCH,
+        0,
+        data.ids,
+    )
     share = BATCH // distributed.world()
     views = batches(0, slice(distributed.rank() * share, (distributed.rank() + 1) * share))
-    views = replace(views, whole=tuple(replace(view, images=view.images.to(dtype)) for view in views.whole))
+    views = replace(
+        views, whole=tuple(replace(view, images=view.images.to(dtype)) for view in views.whole)
+    )
     runner: nn.Module = module
     if sharding.wanted(module, above=0):
         runner = sharding.sharded(module)
     elif distributed.world() > 1:
         runner = distributed.replicated(module)
     runner(views)["loss"].backward()
-    weights = {key: weight.grad for key, weight in module.named_parameters() if weight.grad is not None}
+    weights = {
+        key: weight.grad for key, weight in module.named_parameters() if weight.grad is not None
+    }
     return {key: sharding.everywhere(gradient) for key, gradient in weights.items()}

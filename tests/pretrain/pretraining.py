@@ -1,7 +1,9 @@
-"""Small pretraining runs that a test may kill: ``python -m tests.pretrain.pretraining DIRECTORY:SEED:KILL_AT:THREADS…``.
+"""Small pretraining runs that a test may kill: ``python -m tests.pretrain.pretraining
+DIRECTORY:SEED:KILL_AT:THREADS…``.
 
-Each runs in a process of its own, forked before anything is computed (loading torch fifteen times would take longer than the
-runs). While step KILL_AT is computed it sends itself SIGKILL, at −KILL_AT SIGTERM; 0 lets it finish and write ``out.json``.
+Each runs in a process of its own, forked before anything is computed (loading torch fifteen times
+would take longer than the runs). While step KILL_AT is computed it sends itself SIGKILL, at
+−KILL_AT SIGTERM; 0 lets it finish and write ``out.json``.
 """
 
 from __future__ import annotations
@@ -15,14 +17,14 @@ import torch
 from torch import Tensor
 
 from stages.core import compute
+from stages.core.events import Tracker
+from stages.core.image.views.engine import Views
 from stages.core.io import write_json
 from stages.core.params import Params
-from stages.core.tracking import Tracker
-from stages.core.views.engine import Views
 from stages.pretrain import train
 from stages.pretrain.methods.simclr import SimCLR
 from stages.pretrain.train import Data, Trained, pretrain
-from tests.transfer_project import MOVES, Policy, Preprocess, small_manifest, small_params
+from tests.support.transfer import MOVES, Policy, Preprocess, small_manifest, small_params
 
 
 class Store:
@@ -47,7 +49,11 @@ POLICY = Policy(
 
 def quick(seed: int = 0, **changes: object) -> Params:
     """Nine steps, a checkpoint after every second, two probes."""
-    settings: dict[str, float] = {"pretrain__epochs": 3, "pretrain__batch_size": 32, "pretrain__checkpoint_every": 2}
+    settings: dict[str, float] = {
+        "pretrain__epochs": 3,
+        "pretrain__batch_size": 32,
+        "pretrain__checkpoint_every": 2,
+    }
     settings |= {"pretrain__probe_every": 2, "pretrain__probe_share": 0.9}
     params = small_params(**{"pretrain__backbone": "test_efficientnet", **settings, **changes})
     return params.model_copy(update={"seed": seed})
@@ -57,7 +63,13 @@ def small_data(count: int = 160) -> Data:
     """Digits: three fifths of them to train on."""
     manifest, pixels = small_manifest(count)
     store = Store(pixels)
-    return Data(manifest, store, manifest.pretraining_rows(), POLICY, Preprocess.from_pixels(store, manifest.pretraining_rows()))
+    return Data(
+        manifest,
+        store,
+        manifest.pretraining_rows(),
+        POLICY,
+        Preprocess.from_pixels(store, manifest.pretraining_rows()),
+    )
 
 
 def run(params: Params, method: str = "simclr", data: Data | None = None) -> Trained:
@@ -110,8 +122,13 @@ def one(seed: int, kill_at: int) -> None:
 
 def tell(trained: Trained) -> None:
     """``out.json`` in the working directory: weights, rows and metrics."""
-    weights = {name: tensor.numpy().tobytes().hex() for name, tensor in trained.backbone.state_dict().items()}
-    write_json("out.json", {"weights": weights, "rows": trained.history.rows, "metrics": trained.metrics})
+    weights = {
+        name: tensor.numpy().tobytes().hex()
+        for name, tensor in trained.backbone.state_dict().items()
+    }
+    write_json(
+        "out.json", {"weights": weights, "rows": trained.history.rows, "metrics": trained.metrics}
+    )
 
 
 def main() -> None:

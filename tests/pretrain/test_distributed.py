@@ -1,4 +1,4 @@
-"""Two processes are one process with the same global batch, and outlive the death of one of them."""
+"""Two processes are one process with the same global batch, and outlive the death of one of them."""  # noqa: E501
 
 import os
 import shutil
@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.core import registry
-from stages.core.backbones import create_backbone
+from stages.core import plugins
+from stages.core.image.backbones import create_backbone
 from stages.core.io import read_json
 from stages.core.training import distributed
 from stages.pretrain import launch
 from stages.pretrain.method import METHODS
 from tests.pretrain.gradients import REPLICATED, SHARDED, gradients
-from tests.pretrain.pair import sharding
 from tests.pretrain.pretraining import quick, run
-from tests.transfer_project import ROOT
+from tests.pretrain.two_processes import sharding
+from tests.support.transfer import ROOT
 
 TOLERANCE, EXACT = 1e-5, 1e-12
 
@@ -30,7 +30,9 @@ class Replaced(Exception):
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory):
-    """What two processes left behind that the stage's own launcher started (with the tests' program in the stage's place)."""
+    """What two processes left behind that the stage's own launcher started (with the tests' program
+    in the stage's place).
+    """
     directory, became = tmp_path_factory.mktemp("pair"), []
 
     def execv(program, arguments):
@@ -38,16 +40,26 @@ def pair(tmp_path_factory):
         raise Replaced
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Replaced):
-        patch.setattr(launch, "load_params", lambda: quick(pretrain__launch={"processes": 2, "shard_above": 300}))
+        patch.setattr(
+            launch,
+            "load_params",
+            lambda: quick(pretrain__launch={"processes": 2, "shard_above": 300}),
+        )
         patch.setattr(os, "execv", execv)
         patch.setattr(sys, "argv", ["stages.pretrain"])
         launch.launch()
     program, arguments = became
     assert arguments[-2:] == ["-m", "stages.pretrain"]
-    command = [program, *arguments[1:-1], "tests.pretrain.pair"]
+    command = [program, *arguments[1:-1], "tests.pretrain.two_processes"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=directory, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=400
+        command,
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stdout
     return directory, done.stdout
@@ -61,7 +73,11 @@ def both(pair):
 def of(gradients, precision, network, name):
     """The gradients of one objective, by weight."""
     start = f"{precision}/{network}/{name}/"
-    found = {key.removeprefix(start): gradient.double() for key, gradient in gradients.items() if key.startswith(start)}
+    found = {
+        key.removeprefix(start): gradient.double()
+        for key, gradient in gradients.items()
+        if key.startswith(start)
+    }
     assert len(found) > 10
     return found
 
@@ -71,7 +87,7 @@ def largest_gap(some, others):
     return max(float((others[key] - gradient).abs().max()) for key, gradient in some.items())
 
 
-@pytest.mark.parametrize("name", registry.names(METHODS))
+@pytest.mark.parametrize("name", plugins.names(METHODS))
 def test_two_gloo_processes_give_the_gradient_of_one(both, name):
     one, two = (of(gradients, "fp32", REPLICATED, name) for gradients in both)
     assert max(float(gradient.abs().max()) for gradient in one.values()) > 100 * TOLERANCE
@@ -82,27 +98,36 @@ def test_a_gradient_that_two_gathers_share_is_summed_once_for_each(both):
     torch.testing.assert_close(both[1]["gathered"], both[0]["gathered"])
 
 
-@pytest.mark.parametrize("name", registry.names(METHODS))
+@pytest.mark.parametrize("name", plugins.names(METHODS))
 def test_two_processes_that_share_out_a_transformer_give_the_gradient_of_one(both, name):
-    """Exactly, in fp64. In fp32 to 1e-5, or to what one process is off the exact gradient by rounding where that is more
-    (SimCLR: 2.7e-5)."""
-    exact, rounded = ([of(gradients, precision, SHARDED, name) for gradients in both] for precision in ("fp64", "fp32"))
+    """Exactly, in fp64. In fp32 to 1e-5, or to what one process is off the exact gradient by
+    rounding where that is more (SimCLR: 2.7e-5).
+    """
+    exact, rounded = (
+        [of(gradients, precision, SHARDED, name) for gradients in both]
+        for precision in ("fp64", "fp32")
+    )
     assert largest_gap(*exact) < EXACT
     rounding = largest_gap(exact[0], rounded[0])
     assert rounding < 10 * TOLERANCE
     assert largest_gap(*rounded) < max(TOLERANCE, 2 * rounding)
 
 
-def test_a_run_with_shared_out_weights_resumes_to_the_byte_and_leaves_a_checkpoint_that_one_process_reads(
+def test_a_run_with_shared_out_weights_resumes_to_the_byte_and_leaves_a_checkpoint_that_one_process_reads(  # noqa: E501
     pair, tmp_path, monkeypatch
 ):
     directory, _ = pair
-    assert (directory / "interrupted/out.json").read_bytes() == (directory / "shared/out.json").read_bytes()
+    assert (directory / "interrupted/out.json").read_bytes() == (
+        directory / "shared/out.json"
+    ).read_bytes()
     monkeypatch.chdir(tmp_path)
     shutil.copytree(directory / "shared/.rootstock", ".rootstock")
     goes_on = run(sharding())
     shared = read_json(directory / "shared/out.json")
-    assert shared["weights"] == {name: tensor.numpy().tobytes().hex() for name, tensor in goes_on.backbone.state_dict().items()}
+    assert shared["weights"] == {
+        name: tensor.numpy().tobytes().hex()
+        for name, tensor in goes_on.backbone.state_dict().items()
+    }
     assert goes_on.history.rows == shared["rows"]
     goes_on.resume.clear()
     alone = run(sharding())
@@ -127,7 +152,9 @@ def test_a_worker_that_is_killed_is_started_again_and_the_result_is_the_same_to_
     directory, said = pair
     assert "goes on after step" in said
     assert said.count("closing signal SIGTERM") <= 1, "one death, one restart"
-    assert (directory / "killed/out.json").read_bytes() == (directory / "whole/out.json").read_bytes()
+    assert (directory / "killed/out.json").read_bytes() == (
+        directory / "whole/out.json"
+    ).read_bytes()
 
 
 def test_synchronised_norm_of_one_process_is_torchs_own():

@@ -1,4 +1,6 @@
-"""Every loss against a second implementation written from the paper's formula, one image at a time, in plain loops."""
+"""Every loss against a second implementation written from the paper's formula, one image at a time,
+in plain loops.
+"""
 
 import math
 
@@ -28,7 +30,9 @@ def test_nt_xent_by_the_formula_of_the_paper(pair):
         j = (i + N) % (2 * N)
         others = [math.exp(cosine(rows[i], rows[k]) / temperature) for k in range(2 * N) if k != i]
         terms.append(-math.log(math.exp(cosine(rows[i], rows[j]) / temperature) / sum(others)))
-    assert float(losses.nt_xent(*pair, temperature)) == pytest.approx(sum(terms) / (2 * N), rel=1e-5)
+    assert float(losses.nt_xent(*pair, temperature)) == pytest.approx(
+        sum(terms) / (2 * N), rel=1e-5
+    )
 
 
 def test_instance_cross_entropy_by_the_formula(pair):
@@ -42,7 +46,12 @@ def test_instance_cross_entropy_by_the_formula(pair):
 
 
 def test_autocast_does_not_reach_into_a_loss(pair):
-    for name, settings in {"nt_xent": (0.2,), "barlow_twins": (0.005,), "vicreg": (25, 25, 1), "negative_cosine": ()}.items():
+    for name, settings in {
+        "nt_xent": (0.2,),
+        "barlow_twins": (0.005,),
+        "vicreg": (25, 25, 1),
+        "negative_cosine": (),
+    }.items():
         plain = getattr(losses, name)(*pair, *settings)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             assert torch.equal(getattr(losses, name)(*pair, *settings), plain), name
@@ -54,7 +63,10 @@ def test_barlow_twins_by_the_formula(pair):
     for i in range(D):
         for j in range(D):
             a, b = first[i] - first[i].mean(), second[j] - second[j].mean()
-            c = float((a * b).mean() / ((a.square().mean() + 1e-5).sqrt() * (b.square().mean() + 1e-5).sqrt()))
+            c = float(
+                (a * b).mean()
+                / ((a.square().mean() + 1e-5).sqrt() * (b.square().mean() + 1e-5).sqrt())
+            )
             expected += (1 - c) ** 2 if i == j else 0.01 * c**2
     assert float(losses.barlow_twins(*pair, 0.01)) == pytest.approx(expected, rel=1e-5)
 
@@ -65,7 +77,9 @@ def test_vicreg_by_the_formula(pair):
     for z in pair:
         for i in range(D):
             column = z[:, i] - z[:, i].mean()
-            variance += max(0.0, 1 - math.sqrt(float(column.square().sum()) / (N - 1) + 1e-4)) / D / 2
+            variance += (
+                max(0.0, 1 - math.sqrt(float(column.square().sum()) / (N - 1) + 1e-4)) / D / 2
+            )
             for j in range(D):
                 if i != j:
                     other = z[:, j] - z[:, j].mean()
@@ -87,6 +101,11 @@ def test_negative_cosine_by_the_formula_and_without_gradient_to_the_target(pair)
 def test_agreeing_views_cost_less_than_strangers(pair):
     first, second = pair
     stranger = second.roll(1, dims=0)
-    for name, settings in {"nt_xent": (0.2,), "barlow_twins": (0.005,), "vicreg": (25, 25, 1), "negative_cosine": ()}.items():
+    for name, settings in {
+        "nt_xent": (0.2,),
+        "barlow_twins": (0.005,),
+        "vicreg": (25, 25, 1),
+        "negative_cosine": (),
+    }.items():
         loss = getattr(losses, name)
         assert loss(first, second, *settings) < loss(first, stranger, *settings), name

@@ -5,11 +5,11 @@ import pytest
 
 from stages.core import paths
 from stages.core.errors import DataError
-from stages.core.model import load_encoder
-from stages.core.pixels import PixelStore
+from stages.core.image.pixel_store import PixelStore
+from stages.core.models.artifact import load_encoder
 from stages.pretrain.__main__ import main
 from tests.pretrain.pretraining import quick
-from tests.transfer_project import digest, run_stage, write_project
+from tests.support.transfer import digest, run_stage, write_project
 
 
 @pytest.fixture
@@ -38,11 +38,15 @@ def test_the_stage_leaves_two_encoders_a_curve_and_metrics_and_does_it_again(pro
     rows = list(csv.DictReader((paths.reports("pretrain") / "curve.csv").open()))
     assert {row["run"] for row in rows} == {"pretrained", "control"}
     assert sum(row["knn"] != "" for row in rows) == 4
-    shares = [event["values"] for event in events if event["kind"] == "metrics" and "pretrained.share.probe" in event["values"]]
+    shares = [
+        event["values"]
+        for event in events
+        if event["kind"] == "metrics" and "pretrained.share.probe" in event["values"]
+    ]
     assert len(shares) == 1
-    assert {"bf16_in_hardware", "precision", "threads"} <= next(event for event in events if event["kind"] == "tags")[
-        "values"
-    ].keys()
+    assert {"bf16_in_hardware", "precision", "threads"} <= next(
+        event for event in events if event["kind"] == "tags"
+    )["values"].keys()
     assert (paths.reports("pretrain") / "embedding.png").stat().st_size > 5000
     assert not list(paths.RESUME.glob("*"))
     run_stage(main, quick())

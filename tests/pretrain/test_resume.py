@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.random import numpy_generator
-from tests.transfer_project import ROOT
+from tests.support.transfer import ROOT
 
 SEEDS = range(5)
 STOPPED_AT = 4
@@ -21,8 +21,9 @@ def killed_in(seed):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """For each seed a run to the end, a run killed at a random step, and the killed one started again; two runs with two
-    threads; one that is asked to stop, and goes on."""
+    """For each seed a run to the end, a run killed at a random step, and the killed one started
+    again; two runs with two threads; one that is asked to stop, and goes on.
+    """
     root, jobs = tmp_path_factory.mktemp("resume"), []
     for seed in SEEDS:
         jobs += [
@@ -36,7 +37,14 @@ def runs(tmp_path_factory):
         Path(job.partition(":")[0]).mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tests.pretrain.pretraining", *jobs]
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=500)
+    done = subprocess.run(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=500,
+    )
     assert done.returncode == 0, done.stdout
     return root, done.stdout
 
@@ -53,7 +61,9 @@ def told(output, job):
 def test_resume_after_sigkill_at_a_random_step_is_byte_identical(runs, seed):
     root, output = runs
     straight, killed = root / f"straight{seed}", root / f"killed{seed}"
-    assert told(output, f"{killed}:{seed}:{killed_in(seed)}:1")[-1].endswith(f"ended with -{signal.SIGKILL.value}")
+    assert told(output, f"{killed}:{seed}:{killed_in(seed)}:1")[-1].endswith(
+        f"ended with -{signal.SIGKILL.value}"
+    )
     again = told(output, f"{killed}:{seed}:0:1")
     assert again[-1].endswith("ended with 0"), output
     assert ("goes on after step" in " ".join(again)) == (killed_in(seed) > 2)

@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.core import registry
+from stages.core import plugins
 from stages.core.errors import ConfigError, StageFailed
-from stages.core.jpegs import JpegWriter
-from stages.core.pixels import PixelStore
+from stages.core.image.jpeg_store import JpegWriter
+from stages.core.image.pixel_store import PixelStore
 from stages.core.training import batches
 from stages.pretrain import train
 from stages.pretrain.method import METHODS, method_class
@@ -26,12 +26,16 @@ def in_its_own_directory(tmp_path, monkeypatch):
 
 
 def weights(trained):
-    return torch.cat([tensor.double().flatten() for tensor in trained.backbone.state_dict().values()])
+    return torch.cat(
+        [tensor.double().flatten() for tensor in trained.backbone.state_dict().values()]
+    )
 
 
-@pytest.mark.parametrize("name", registry.names(METHODS))
+@pytest.mark.parametrize("name", plugins.names(METHODS))
 def test_every_objective_lowers_its_loss_and_names_its_paper(name):
-    trained = run(quick(pretrain__epochs=8, pretrain__warmup=0.0, pretrain__learning_rate=0.003), name)
+    trained = run(
+        quick(pretrain__epochs=8, pretrain__warmup=0.0, pretrain__learning_rate=0.003), name
+    )
     losses = [row["loss"] for row in trained.history.rows if "loss" in row]
     epoch = len(losses) // 8
     assert np.mean(losses[-epoch:]) < np.mean(losses[:epoch]), losses
@@ -45,8 +49,13 @@ def test_every_objective_lowers_its_loss_and_names_its_paper(name):
 def test_a_run_is_a_function_of_its_seed_whatever_the_global_generators_say():
     results = []
     for poison in (1, 2):
-        torch.manual_seed(poison), np.random.seed(poison), random.seed(poison)  # noqa: NPY002 (this is the poison)
-        states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()  # noqa: NPY002
+        # this is the poison
+        torch.manual_seed(poison), np.random.seed(poison), random.seed(poison)  # noqa: NPY002
+        states = (
+            torch.get_rng_state(),
+            np.random.get_state()[1].copy(),  # noqa: NPY002
+            random.getstate(),
+        )
         trained = run(quick())
         assert torch.equal(torch.get_rng_state(), states[0])
         assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
@@ -75,7 +84,9 @@ def test_nor_how_many_threads_decode_a_store_of_jpegs_or_whether_it_is_read_ahea
         store = PixelStore.open("jpegs")
         store.workers = workers
         monkeypatch.setattr(batches.Pixels.__init__, "__defaults__", (in_memory,))
-        trained = run(quick(pretrain__epochs=2, pretrain__accumulate=2), data=replace(data, store=store))
+        trained = run(
+            quick(pretrain__epochs=2, pretrain__accumulate=2), data=replace(data, store=store)
+        )
         trained.resume.clear()
         found.append(weights(trained))
     assert torch.equal(found[0], found[1])
@@ -83,10 +94,19 @@ def test_nor_how_many_threads_decode_a_store_of_jpegs_or_whether_it_is_read_ahea
 
 
 def test_accumulating_an_average_over_samples_gives_the_same_step():
-    whole = run(quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1), "instance")
+    whole = run(
+        quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1),
+        "instance",
+    )
     whole.resume.clear()
     parts = run(
-        quick(pretrain__precision="fp32", pretrain__backbone="test_vit", pretrain__epochs=1, pretrain__accumulate=2), "instance"
+        quick(
+            pretrain__precision="fp32",
+            pretrain__backbone="test_vit",
+            pretrain__epochs=1,
+            pretrain__accumulate=2,
+        ),
+        "instance",
     )
     torch.testing.assert_close(weights(parts), weights(whole), atol=2e-3, rtol=0)
     assert parts.history.rows[0]["loss"] == pytest.approx(whole.history.rows[0]["loss"], abs=1e-3)
@@ -99,7 +119,9 @@ def test_a_transformer_tells_how_its_attention_spreads_and_keeps_its_fused_kerne
     assert "attention_entropy" not in run(quick(pretrain__epochs=1)).metrics
 
 
-def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_good_checkpoint(monkeypatch):
+def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_good_checkpoint(
+    monkeypatch,
+):
     class Diverging(SimCLR):
         seen = 0
 
@@ -114,7 +136,11 @@ def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_g
     kept = sorted(pathlib.Path(".rootstock/resume").glob("*/*/tensors.safetensors"))
     assert 1 <= len(kept) <= 2
     for tensors in map(load_file, kept):
-        assert all(torch.isfinite(tensor).all() for name, tensor in tensors.items() if tensor.is_floating_point())
+        assert all(
+            torch.isfinite(tensor).all()
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point()
+        )
 
 
 def test_a_run_that_says_the_same_of_every_image_says_that_it_collapsed(monkeypatch):
@@ -124,13 +150,15 @@ def test_a_run_that_says_the_same_of_every_image_says_that_it_collapsed(monkeypa
             return {"loss": (features - 1).square().mean()}
 
     monkeypatch.setattr(train, "method_class", lambda name: Agreeing)
-    found = run(quick(pretrain__backbone="test_vit", pretrain__learning_rate=0.01, pretrain__epochs=6)).metrics
+    found = run(
+        quick(pretrain__backbone="test_vit", pretrain__learning_rate=0.01, pretrain__epochs=6)
+    ).metrics
     assert found["collapsed"]
     assert found["embedding_std"] < 0.3
     assert found["feature_variance"] < 0.01
 
 
-def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never_sees_a_test_image():
+def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never_sees_a_test_image():  # noqa: E501
     data, seen = small_data(), []
     probe = Probe.of(data.manifest, data.store, 0)
     found = probe(lambda images: seen.append(images) or images.flatten(1).float())
@@ -140,7 +168,9 @@ def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never
     assert not seen & {image.numpy().tobytes() for image in test}
     bank, queries = data.manifest.labelled_rows("train"), data.manifest.labelled_rows("val")
     assert probe.images == len(bank) + len(queries) + len(data.rows)
-    nearest = KNeighborsClassifier(1).fit(data.store.gather(bank).flatten(1), data.manifest.labels(bank))
+    nearest = KNeighborsClassifier(1).fit(
+        data.store.gather(bank).flatten(1), data.manifest.labels(bank)
+    )
     assert found["knn"] == pytest.approx(
         nearest.score(data.store.gather(queries).flatten(1), data.manifest.labels(queries)), abs=0.2
     )
@@ -148,11 +178,17 @@ def test_a_probe_banks_labelled_training_images_asks_validation_images_and_never
 
 @pytest.mark.slow  # 25 processor seconds and the C++ compiler's
 def test_compiled_it_learns_the_same_within_rounding():
-    settings = {"pretrain__precision": "fp32", "pretrain__backbone": "test_vit", "pretrain__epochs": 1}
+    settings = {
+        "pretrain__precision": "fp32",
+        "pretrain__backbone": "test_vit",
+        "pretrain__epochs": 1,
+    }
     plain = run(quick(**settings))
     plain.resume.clear()
     compiled = run(quick(**settings, pretrain__compile=True))
-    assert compiled.history.rows[0]["loss"] == pytest.approx(plain.history.rows[0]["loss"], abs=1e-3)
+    assert compiled.history.rows[0]["loss"] == pytest.approx(
+        plain.history.rows[0]["loss"], abs=1e-3
+    )
     assert list(compiled.backbone.state_dict()) == list(plain.backbone.state_dict())
     torch.testing.assert_close(weights(compiled), weights(plain), atol=2e-3, rtol=0)
 
@@ -160,7 +196,9 @@ def test_compiled_it_learns_the_same_within_rounding():
 def test_a_wrong_method_or_setting_is_one_line():
     with pytest.raises(ConfigError, match="did you mean 'simclr'"):
         method_class("simcrl")
-    with pytest.raises(ConfigError, match=r"temprature is not a parameter; did you mean 'temperature'"):
+    with pytest.raises(
+        ConfigError, match=r"temprature is not a parameter; did you mean 'temperature'"
+    ):
         train.check_settings(SimCLR, {"temprature": 1})
     with pytest.raises(ConfigError, match="cannot be split"):
         run(quick(pretrain__batch_size=4, pretrain__accumulate=3))

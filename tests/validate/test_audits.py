@@ -1,4 +1,4 @@
-"""Each audit finds the fault that was injected, names its images, and says nothing of clean data."""
+"""Each audit finds the fault that was injected, names its images, and says nothing of clean data."""  # noqa: E501
 
 import csv
 from pathlib import Path
@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flows.reference import keep
+from flows.monitoring.reference import keep
 from stages.core import paths
 from stages.core.audits import check_audits, parse_audits
-from stages.core.drift import detect_drift
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError, Refused
-from stages.core.manifest import Manifest
-from stages.core.pixels import PixelStore
+from stages.core.image.pixel_store import PixelStore
+from stages.core.metrics.drift import detect_drift
 from stages.validate.audit import Answer, Pool
 from stages.validate.profile import Profile, name_of
 from stages.validate.sheets import shortened
-from tests.image_folders import params_with, run_stage
+from tests.support.images import params_with, run_stage
 
 LABELLED = {"labelled_fraction": 1.0}
 
@@ -35,7 +35,11 @@ def render(tmp_path_factory):
                 patch.chdir(home)
                 source = f"synthetic:images=500,seed={seed},{switches}"
                 run_stage("ingest", params_with(ingest={"source": source, **LABELLED}))
-                made[key] = Pool(Manifest.read(paths.POOL_MANIFEST), PixelStore.open(home / paths.POOL_PIXELS), seed)
+                made[key] = Pool(
+                    Manifest.read(paths.POOL_MANIFEST),
+                    PixelStore.open(home / paths.POOL_PIXELS),
+                    seed,
+                )
         return made[key]
 
     return pool
@@ -67,7 +71,11 @@ def test_near_copies_in_two_splits_are_named_with_their_partner(render):
     assert not answer.passed
     uris, split = pool.manifest.frame["uri"], pool.manifest.frame["split"]
     row = {uri.split(":")[1]: number for number, uri in enumerate(uris)}
-    across = [(number, row[uri[-5:]]) for number, uri in enumerate(uris) if "-near-copy" in uri and uri[-5:] in row]
+    across = [
+        (number, row[uri[-5:]])
+        for number, uri in enumerate(uris)
+        if "-near-copy" in uri and uri[-5:] in row
+    ]
     across = [pair for pair in across if split[pair[0]] != split[pair[1]]]
     assert len(across) > 10
     named = set(answer.rows.tolist())
@@ -83,13 +91,19 @@ def test_wrong_labels_are_noticed_and_suspects_are_mostly_wrong(render):
     recall, precision = share_of(pool, answer, "mislabelled")
     assert precision > 0.75
     assert recall > 0.55
-    assert all(detail.startswith("labelled ") and ", looks like " in detail for detail in answer.details)
+    assert all(
+        detail.startswith("labelled ") and ", looks like " in detail for detail in answer.details
+    )
 
 
 def test_where_shape_does_not_tell_classes_apart_nothing_is_claimed(render):
     pool = render()
     lot = np.random.default_rng(0)
-    shuffled = Pool(Manifest(pool.manifest.frame.assign(label=lot.permutation(pool.manifest.frame["label"]))), pool.store, 0)
+    shuffled = Pool(
+        Manifest(pool.manifest.frame.assign(label=lot.permutation(pool.manifest.frame["label"]))),
+        pool.store,
+        0,
+    )
     (answer,) = run_audit(shuffled, "label_noise")
     assert answer.passed
     assert "does not tell these classes apart" in answer.found
@@ -123,18 +137,27 @@ def test_data_that_change_as_they_go_are_in_order_and_shuffled_they_are_not(rend
     assert not answer.passed
     uris = pool.manifest.frame["uri"]
     follows = dict(zip(uris[answer.rows], answer.details, strict=True))
-    assert len(follows) >= 16 and sum("one before" in detail for detail in follows.values()) == 8, "eight runs, each to its end"
+    assert len(follows) >= 16 and sum("one before" in detail for detail in follows.values()) == 8, (
+        "eight runs, each to its end"
+    )
     for uri, detail in follows.items():
         other = detail.rpartition(", ")[2]
         assert (uri < other) == detail.startswith("like the next, ")
         assert pool.manifest.frame.set_index("uri").loc[[uri, other], "label"].nunique() <= 1
     order = np.random.default_rng(0).permutation(len(pool.manifest))
-    store = PixelStore([np.ascontiguousarray(pool.store.array(order))], len(order), pool.store.shape, pool.store.directory)
+    store = PixelStore(
+        [np.ascontiguousarray(pool.store.array(order))],
+        len(order),
+        pool.store.shape,
+        pool.store.directory,
+    )
     (answer,) = run_audit(Pool(Manifest(pool.manifest.frame.iloc[order]), store, 0), "order")
     assert answer.passed
 
 
-@pytest.mark.parametrize(("switch", "fault", "place"), [("poison", "poisoned", 0), ("spectral_poison", "spectral", 1)])
+@pytest.mark.parametrize(
+    ("switch", "fault", "place"), [("poison", "poisoned", 0), ("spectral_poison", "spectral", 1)]
+)
 def test_a_trigger_in_two_percent_of_the_images_is_found_with_them(render, switch, fault, place):
     pool = render(f"{switch}=0.02")
     answers = run_audit(pool, "poison")
@@ -147,23 +170,45 @@ def test_a_trigger_in_two_percent_of_the_images_is_found_with_them(render, switc
 
 def test_a_finding_gets_rows_details_and_a_sheet_and_its_severity_decides(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    params = params_with(ingest={"source": "synthetic:images=300,poison=0.03,domains=2", **LABELLED})
+    params = params_with(
+        ingest={"source": "synthetic:images=300,poison=0.03,domains=2", **LABELLED}
+    )
     run_stage("ingest", params)
     run_stage("validate", params)
     reports = paths.reports("validate")
     with (reports / "findings.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["check"].startswith("no few images share a patch")]
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if row["check"].startswith("no few images share a patch")
+        ]
     assert len(rows) == 9
     assert {row["severity"] for row in rows} == {"warning"}
-    assert all("poisoned" in row["uri"] and row["detail"].startswith("the same patch at row") and row["id"] for row in rows)
+    assert all(
+        "poisoned" in row["uri"] and row["detail"].startswith("the same patch at row") and row["id"]
+        for row in rows
+    )
     sheet = Image.open(reports / rows[0]["sheet"])
     assert sheet.size == (8 * 96, 2 * 120)
     page = (reports / "datasheet.md").read_text()
     assert f"]({rows[0]['sheet']})" in page
-    for words in ("intrinsic dimension", "label sharpness K_F", "| domain-1 |", "| circle |", "| synthetic | 300 | 0 |"):
+    for words in (
+        "intrinsic dimension",
+        "label sharpness K_F",
+        "| domain-1 |",
+        "| circle |",
+        "| synthetic | 300 | 0 |",
+    ):
         assert words in page
-    with pytest.raises(Refused, match="no few images share a patch that no other has; found: 9 images"):
-        run_stage("validate", params.model_copy(update={"validate_": with_audits([{"poison": {"severity": "critical"}}])}))
+    with pytest.raises(
+        Refused, match="no few images share a patch that no other has; found: 9 images"
+    ):
+        run_stage(
+            "validate",
+            params.model_copy(
+                update={"validate_": with_audits([{"poison": {"severity": "critical"}}])}
+            ),
+        )
 
 
 def with_audits(audits, **changes):
@@ -176,17 +221,28 @@ def test_drift_is_measured_against_a_reference_that_cannot_change_unnoticed(tmp_
         keep(Path())
     answers = {}
     reference = None
-    for name, source in (("first", "images=400"), ("same", "images=400,seed=1"), ("other", "images=400,seed=2,drift=true")):
+    for name, source in (
+        ("first", "images=400"),
+        ("same", "images=400,seed=1"),
+        ("other", "images=400,seed=2,drift=true"),
+    ):
         params = params_with(ingest={"source": f"synthetic:{source}", **LABELLED})
-        params = params.model_copy(update={"validate_": with_audits(["drift"], reference=reference)})
+        params = params.model_copy(
+            update={"validate_": with_audits(["drift"], reference=reference)}
+        )
         run_stage("ingest", params)
         run_stage("validate", params)
-        answers[name] = "the images look like those of the reference" in (paths.reports("validate") / "findings.csv").read_text()
+        answers[name] = (
+            "the images look like those of the reference"
+            in (paths.reports("validate") / "findings.csv").read_text()
+        )
         if reference is None:
             reference = str(keep(Path()))
     assert answers == {"first": False, "same": False, "other": True}
     with (paths.reports("validate") / "findings.csv").open() as file:
-        rows = [row for row in csv.DictReader(file) if row["check"].startswith("the images look like")]
+        rows = [
+            row for row in csv.DictReader(file) if row["check"].startswith("the images look like")
+        ]
     away = [float(row["detail"].split()[0]) for row in rows]
     assert len(rows) == 48 and away == sorted(away, reverse=True)
     assert all(row["id"] and (paths.reports("validate") / row["sheet"]).is_file() for row in rows)
@@ -201,14 +257,23 @@ def test_drift_is_measured_against_a_reference_that_cannot_change_unnoticed(tmp_
 def test_a_change_of_shape_alone_is_seen_in_the_embedding(render, tmp_path):
     old, new = Profile.of(render()), render(seed=1)
     old.write(tmp_path / "profile.parquet")
-    reference = (tmp_path / "profile.parquet").rename(tmp_path / f"{name_of(tmp_path / 'profile.parquet')}.parquet")
+    reference = (tmp_path / "profile.parquet").rename(
+        tmp_path / f"{name_of(tmp_path / 'profile.parquet')}.parquet"
+    )
     turned = np.ascontiguousarray(np.rot90(new.store.array(np.arange(500)), axes=(2, 3)))
     store = PixelStore([turned], 500, new.store.shape, new.store.directory)
     answers = {}
     for name, pixels in (("upright", new.store), ("turned", store)):
         pool = Pool(new.manifest, pixels, 0, str(reference))
         (answers[name],) = run_audit(pool, "drift")
-        told = detect_drift(old.statistics, Profile.of(pool).statistics, alpha=0.005, threshold=0.1, seed=0, permutations=499)
+        told = detect_drift(
+            old.statistics,
+            Profile.of(pool).statistics,
+            alpha=0.005,
+            threshold=0.1,
+            seed=0,
+            permutations=499,
+        )
         assert not told.drifted, "plain statistics see nothing of it"
     assert answers["upright"].passed and not answers["turned"].passed
 

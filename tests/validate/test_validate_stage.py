@@ -1,4 +1,6 @@
-"""``python -m stages.validate``: a sound pool passes, every kind of fault stops it in one line that names the images."""
+"""``python -m stages.validate``: a sound pool passes, every kind of fault stops it in one line that
+names the images.
+"""
 
 import csv
 import json
@@ -6,9 +8,9 @@ import json
 import pytest
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import Refused
-from stages.core.manifest import Manifest
-from tests.image_folders import class_folders, params_with, run_stage
+from tests.support.images import class_folders, params_with, run_stage
 
 
 @pytest.fixture
@@ -113,20 +115,36 @@ def test_a_fault_stops_the_pipeline_and_is_named(pool, fault):
 
 
 def test_a_class_with_too_few_images_in_a_split_stops_and_shows_them(pool):
-    with pytest.raises(Refused, match="every class has at least 4 images in each split; found: not so for 9 images: folder:"):
-        run_stage("validate", pool.model_copy(update={"validate_": pool.validate_.model_copy(update={"min_per_class": 4})}))
+    with pytest.raises(
+        Refused,
+        match=(
+            "every class has at least 4 images in each split; found: not so for 9 images: folder:"
+        ),
+    ):
+        run_stage(
+            "validate",
+            pool.model_copy(
+                update={"validate_": pool.validate_.model_copy(update={"min_per_class": 4})}
+            ),
+        )
     rows = [row for row in findings() if row["check"].startswith("every class has at least 4")]
-    assert len(rows) == 9 and all((paths.reports("validate") / row["sheet"]).is_file() and row["id"] for row in rows)
+    assert len(rows) == 9 and all(
+        (paths.reports("validate") / row["sheet"]).is_file() and row["id"] for row in rows
+    )
 
 
 def test_copies_with_two_labels_are_named(pool):
     def copy(frame):
         for label in ("1", "2"):
-            frame.loc[frame.index[(frame["split"] == "train") & (frame["label"] == label)][0], "id"] = "a" * 64
+            frame.loc[
+                frame.index[(frame["split"] == "train") & (frame["label"] == label)][0], "id"
+            ] = "a" * 64
 
     damage(copy)
     run_stage("validate", pool)
-    assert [row["severity"] for row in findings() if row["check"] == "copies of an image have one label"] == ["warning"] * 2
+    assert [
+        row["severity"] for row in findings() if row["check"] == "copies of an image have one label"
+    ] == ["warning"] * 2
 
 
 def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):
@@ -140,9 +158,17 @@ def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):
     assert 3 < found.pop("intrinsic_dimension") < 15
     assert found.pop("label_sharpness") > 0
     assert found == {
-        "checks": 31, "critical": 0, "images": 60, "info": 1, "passed": True, "quarantined": 0.0, "warning": 0,
-    }  # fmt: skip
-    assert findings()[0]["check"].startswith("images that follow each other")  # the digits come writer by writer
+        "checks": 31,
+        "critical": 0,
+        "images": 60,
+        "info": 1,
+        "passed": True,
+        "quarantined": 0.0,
+        "warning": 0,
+    }
+    assert findings()[0]["check"].startswith(
+        "images that follow each other"
+    )  # the digits come writer by writer
     assert sorted(file.name for file in paths.reports("validate").iterdir()) == [
         "datasheet.md",
         "findings.csv",
@@ -174,21 +200,28 @@ def test_a_pool_without_labels_passes_with_a_warning(tmp_path, monkeypatch):
 def test_licences_are_required_only_on_demand(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     source = [
-        {"from": f"folder:{class_folders(tmp_path / 'in', per_class=10)}", "license": "CC0-1.0", "attribution": "A. Person"},
+        {
+            "from": f"folder:{class_folders(tmp_path / 'in', per_class=10)}",
+            "license": "CC0-1.0",
+            "attribution": "A. Person",
+        },
         {"from": "synthetic:images=20", "role": "pool", "license": "CC0-1.0"},
     ]
     params = params_with(ingest={"source": source}, validate={"require_license": True})
     run_stage("ingest", params)
     with pytest.raises(
         Refused,
-        match=r"an attribution \(one for each of ingest.source\); found: not so for 20 images: synth",
+        match=(
+            r"an attribution \(one for each of ingest.source\); found: not so for 20 images: synth"
+        ),
     ):
         run_stage("validate", params)
     run_stage("validate", params_with(ingest={"source": source}))
 
 
 @pytest.mark.parametrize(
-    ("readable", "words"), [(0, "none of the 2 images can be read"), (1, "expectations"), (2, "expectations")]
+    ("readable", "words"),
+    [(0, "none of the 2 images can be read"), (1, "expectations"), (2, "expectations")],
 )
 def test_a_handful_of_images_or_none_is_a_no_and_no_crash(tmp_path, monkeypatch, readable, words):
     monkeypatch.chdir(tmp_path)

@@ -1,8 +1,10 @@
-"""Small colour photographs, after SimCLR's recipe for CIFAR: no blur, which at this size removes what there is to see."""
+"""Small colour photographs, after SimCLR's recipe for CIFAR: no blur, which at this size removes
+what there is to see.
+"""
 
 from __future__ import annotations
 
-from stages.core.views.policy import Policy
+from stages.core.image.views.policy import Policy
 
 CHANNELS = (3,)
 
@@ -12,5 +14,8 @@ def policy(channels: int, size: int) -> Policy:
     colour = ({"op": "flip"}, {"op": "jitter"}, {"op": "grey"})
     view = ({"op": "crop", "scale": (0.2, 1.0)}, *colour)
     local = ({"op": "crop", "scale": (0.05, 0.25)}, *colour)
-    why = f"colour at {size} px: crop, flip, jitter and grey; blur would remove what little detail there is"
+    why = (
+        f"colour at {size} px: crop, flip, jitter and grey; blur would remove what little detail"
+        " there is"
+    )
     return Policy(name="small_colour", why=why, views=(view,), local=local)

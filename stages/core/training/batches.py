@@ -1,4 +1,6 @@
-"""Which images a step sees, and how they get to the device: a function of seed and step, never of workers or memory."""
+"""Which images a step sees, and how they get to the device: a function of seed and step, never of
+workers or memory.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,13 @@ import torch
 from torch import Tensor
 
 from stages.core.compute import device
+from stages.core.image.views.engine import Draws, ViewEngine, Views, part
 from stages.core.random import generator
-from stages.core.views.engine import Draws, ViewEngine, Views, part
 
 IN_MEMORY = 4 << 30
-"""Bytes up to which the chosen images are held in RAM (or on the GPU); above, batches are gathered from the map."""
+"""Bytes up to which the chosen images are held in RAM (or on the GPU); above, batches are gathered
+from the map.
+"""
 
 
 class Gathers(Protocol):
@@ -34,7 +38,9 @@ class Pixels:
         self.store, self.rows = store, rows
         self.device = device()
         image_bytes = int(np.prod(store.shape[1:]))
-        self.held = store.gather(rows).to(self.device) if image_bytes * len(rows) <= in_memory else None
+        self.held = (
+            store.gather(rows).to(self.device) if image_bytes * len(rows) <= in_memory else None
+        )
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -51,13 +57,17 @@ class Pixels:
 
 
 class Order:
-    """Each epoch its own permutation of ``count`` images, cut into whole batches; what is left over waits for the next epoch."""
+    """Each epoch its own permutation of ``count`` images, cut into whole batches; what is left over
+    waits for the next epoch.
+    """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.count, self.seed = count, seed
         self.batch_size = min(batch_size, count)
         self.steps_per_epoch = max(1, count // self.batch_size)
-        self._permutation = lru_cache(maxsize=2)(self._shuffled)  # the next step may be of the next epoch
+        self._permutation = lru_cache(maxsize=2)(
+            self._shuffled
+        )  # the next step may be of the next epoch
 
     def __call__(self, step: int) -> Tensor:
         """Positions ``(batch_size,)`` int64 of the global batch of ``step``."""
@@ -69,7 +79,9 @@ class Order:
 
 
 class Ahead:
-    """While the device computes a step, a thread reads the images of the next; what is read never depends on it."""
+    """While the device computes a step, a thread reads the images of the next; what is read never
+    depends on it.
+    """
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
@@ -77,7 +89,7 @@ class Ahead:
         self._coming: dict[tuple[int, int | None], Future[Tensor]] = {}
 
     def __call__(self, order: Order, step: int, rows: slice) -> Tensor:
-        """Images ``(n, C, H, W)`` uint8 on the device: some rows of the global batch of ``step``."""
+        """Images ``(n, C, H, W)`` uint8 on the device: some rows of the global batch of ``step``."""  # noqa: E501
         if self._thread is None:
             return self.pixels(order(step)[rows])
         self._coming = {key: future for key, future in self._coming.items() if key[0] >= step}
@@ -89,9 +101,13 @@ class Ahead:
 
 
 class ViewBatches:
-    """Batches of views, for the training loop. The whole global batch is drawn everywhere, so views do not depend on ranks."""
+    """Batches of views, for the training loop. The whole global batch is drawn everywhere, so views
+    do not depend on ranks.
+    """
 
-    def __init__(self, pixels: Pixels, engine: ViewEngine, batch_size: int, seed: int, ids: Sequence[str]) -> None:
+    def __init__(
+        self, pixels: Pixels, engine: ViewEngine, batch_size: int, seed: int, ids: Sequence[str]
+    ) -> None:
         self.pixels, self.engine, self.seed, self.image_ids = pixels, engine, seed, ids
         self.order = Order(len(pixels), batch_size, seed)
         self.size, self.steps_per_epoch = self.order.batch_size, self.order.steps_per_epoch

@@ -1,6 +1,8 @@
-"""Resume checkpoints: safetensors and JSON outside DVC's outputs, named after what is trained on what.
+"""Resume checkpoints: safetensors and JSON outside DVC's outputs, named after what is trained on
+what.
 
-A run has no random state to save (draws are functions of seed, epoch and step), so step, weights, optimiser and history are all.
+A run has no random state to save (draws are functions of seed, epoch and step), so step, weights,
+optimiser and history are all.
 """
 
 from __future__ import annotations
@@ -33,7 +35,12 @@ def code() -> str:
     """SHA-256 of the stages' source files, names and bytes."""
     root = Path(stages.__file__ or "").parent
     files = sorted(root.rglob("*.py"))
-    return digest({file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files})
+    return digest(
+        {
+            file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest()
+            for file in files
+        }
+    )
 
 
 def digest(value: Any) -> str:
@@ -43,7 +50,9 @@ def digest(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint belongs to: resolved parameters and input data. Another of either is another run."""
+    """What a checkpoint belongs to: resolved parameters and input data. Another of either is
+    another run.
+    """
 
     parameters: Mapping[str, Any]
     inputs: Mapping[str, str]
@@ -59,10 +68,11 @@ class Identity:
 
 
 class Resume:
-    """The checkpoints of one training run: saved atomically, the last two kept, cleared once its outputs are written.
+    """The checkpoints of one training run: saved atomically, the last two kept, cleared once its
+    outputs are written.
 
-    ``codes`` are the hashes of the code that trained so far, one after the other: days of training outlive a change of code,
-    but nobody is to take them for the work of the new code alone.
+    ``codes`` are the hashes of the code that trained so far, one after the other: days of training
+    outlive a change of code, but nobody is to take them for the work of the new code alone.
     """
 
     def __init__(self, identity: Identity, root: Path = paths.RESUME) -> None:
@@ -76,15 +86,32 @@ class Resume:
         Raises:
             DataError: the disk is full or read-only; the last good checkpoint is still there.
         """
-        contiguous = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        contiguous = {
+            name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()
+        }
         try:
             with atomic_directory(self.directory / f"{step:09}") as temporary:
                 save_file(contiguous, temporary / TENSORS)
-                write_json(temporary / STATE, {"step": step, "identity": self.identity.hashes(), "codes": self.codes, **state})
+                write_json(
+                    temporary / STATE,
+                    {
+                        "step": step,
+                        "identity": self.identity.hashes(),
+                        "codes": self.codes,
+                        **state,
+                    },
+                )
         except (OSError, SafetensorError) as error:
             kept = self._steps()
-            left = f"the checkpoint of step {int(kept[-1].name)} is still there" if kept else "there is no earlier one"
-            raise DataError(f"{self.directory}: the checkpoint of step {step} could not be written ({error}); {left}") from None
+            left = (
+                f"the checkpoint of step {int(kept[-1].name)} is still there"
+                if kept
+                else "there is no earlier one"
+            )
+            raise DataError(
+                f"{self.directory}: the checkpoint of step {step} could not be written ({error});"
+                f" {left}"
+            ) from None
         for old in self._steps()[:-KEPT]:
             shutil.rmtree(old)
 
@@ -99,7 +126,10 @@ class Resume:
                 state: dict[str, Any] = read_json(directory / STATE)
                 tensors = load_file(directory / TENSORS)
             except (DataError, SafetensorError, OSError) as error:
-                print(f"{directory} cannot be read ({error}); trying an earlier checkpoint", flush=True)
+                print(
+                    f"{directory} cannot be read ({error}); trying an earlier checkpoint",
+                    flush=True,
+                )
                 continue
             self._compare(directory, state["identity"])
             self._continue(directory, state.get("codes", []))
@@ -116,28 +146,45 @@ class Resume:
     def _continue(self, directory: Path, codes: list[str]) -> None:
         self.codes = codes if codes[-1:] == [code()] else [*codes, code()]
         if len(self.codes) > len(codes):
-            print(f"{directory} was written by other code; to train with this code alone, delete {self.directory}", flush=True)
+            print(
+                f"{directory} was written by other code; to train with this code alone, delete"
+                f" {self.directory}",
+                flush=True,
+            )
 
     def _compare(self, directory: Path, found: Mapping[str, str]) -> None:
         for what, mine in self.identity.hashes().items():
             if found.get(what) != mine:
                 raise Refused(
-                    f"{directory} was made with other {what}: its hash is {found.get(what)}, this run's is {mine}; delete it"
+                    f"{directory} was made with other {what}: its hash is {found.get(what)}, this"
+                    f" run's is {mine}; delete it"
                 )
 
 
 def pack(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, buffers and optimiser state under flat names. Of a sharded module the whole on rank 0, in the same form as ever;
-    all processes must call it then."""
+    """Weights, buffers and optimiser state under flat names. Of a sharded module the whole on rank
+    0, in the same form as ever; all processes must call it then.
+    """
     packed = {f"module/{name}": on_first(tensor) for name, tensor in module.state_dict().items()}
     for number, values in optimizer.state_dict()["state"].items():
-        packed.update({f"optimizer/{number}/{name}": on_first(torch.as_tensor(value)) for name, value in values.items()})
+        packed.update(
+            {
+                f"optimizer/{number}/{name}": on_first(torch.as_tensor(value))
+                for name, value in values.items()
+            }
+        )
     return packed
 
 
-def unpack(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def unpack(
+    tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
     """The reverse of :func:`pack`, in place."""
-    saved = {name.removeprefix("module/"): tensor for name, tensor in tensors.items() if name.startswith("module/")}
+    saved = {
+        name.removeprefix("module/"): tensor
+        for name, tensor in tensors.items()
+        if name.startswith("module/")
+    }
     module.load_state_dict(shared_out(saved, module.state_dict()))
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -145,8 +192,15 @@ def unpack(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.op
         if kind == "optimizer":
             number, _, field = rest.partition("/")
             state.setdefault(int(number), {})[field] = tensor
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict(
+        {"state": state, "param_groups": optimizer.state_dict()["param_groups"]}
+    )
     for parameter, values in optimizer.state.items():
-        for name, value in values.items():  # fused AdamW walks raw memory: moments need the memory layout of their weight
+        for (
+            name,
+            value,
+        ) in (
+            values.items()
+        ):  # fused AdamW walks raw memory: moments need the memory layout of their weight
             if value.shape == parameter.shape:
                 values[name] = like(parameter, value)

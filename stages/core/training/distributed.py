@@ -1,4 +1,6 @@
-"""Several processes as one: what torchrun started, or just this process. Every function also works with one."""
+"""Several processes as one: what torchrun started, or just this process. Every function also works
+with one.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +20,21 @@ from stages.core.compute import device
 
 @contextmanager
 def process_group() -> Iterator[None]:
-    """Join the group that ``torchrun`` describes in the environment (nccl on GPUs, else gloo) and leave it at the end."""
+    """Join the group that ``torchrun`` describes in the environment (nccl on GPUs, else gloo) and
+    leave it at the end.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
         yield
         return
     store, number, size = next(dist.rendezvous("env://"))  # type: ignore[attr-defined]
     if os.environ.get("LOCAL_WORLD_SIZE") == str(size):
-        # torchrun on one machine keeps its store when it starts workers anew: addresses of the dead are still in it.
+        # torchrun on one machine keeps its store when it starts workers anew: addresses of the dead
+        # are still in it.
         attempt = f"attempt {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}"
         store = dist.PrefixStore(attempt, store)  # type: ignore[attr-defined]
-    dist.init_process_group("nccl" if device().type == "cuda" else "gloo", store=store, rank=number, world_size=size)
+    dist.init_process_group(
+        "nccl" if device().type == "cuda" else "gloo", store=store, rank=number, world_size=size
+    )
     try:
         yield
     finally:
@@ -51,9 +58,13 @@ def barrier() -> None:
 
 
 def replicated(module: nn.Module) -> nn.Module:
-    """The same weights in every process, gradients averaged; batch statistics stay each process's own."""
+    """The same weights in every process, gradients averaged; batch statistics stay each process's
+    own.
+    """
     known = inspect.signature(DistributedDataParallel.__init__).parameters
-    buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"  # renamed in torch 2.13
+    buffers = (
+        "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+    )  # renamed in torch 2.13
     settings: dict[str, Any] = {buffers: False}
     return DistributedDataParallel(module, **settings)
 
@@ -68,8 +79,10 @@ def anywhere(here: bool) -> bool:
 
 
 class _Gather(torch.autograd.Function):
-    """All-gather along the first axis. Every process computes the loss of the whole batch, so the gradient of a shard is
-    the sum of what every process found for it; the mean that DDP takes over processes then gives the gradient of one process."""
+    """All-gather along the first axis. Every process computes the loss of the whole batch, so the
+    gradient of a shard is the sum of what every process found for it; the mean that DDP takes over
+    processes then gives the gradient of one process.
+    """
 
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
@@ -79,7 +92,9 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        total = gradients[0].contiguous().clone()  # somebody else may have been handed the same gradient
+        total = (
+            gradients[0].contiguous().clone()
+        )  # somebody else may have been handed the same gradient
         dist.all_reduce(total)
         return total.chunk(world())[rank()]
 
@@ -111,7 +126,9 @@ def total(local: Tensor) -> Tensor:
 
 
 class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch norm over the batches of all processes; unlike torch's own it also works on CPUs (gloo)."""
+    """Batch norm over the batches of all processes; unlike torch's own it also works on CPUs
+    (gloo).
+    """
 
     def _check_input_dim(self, images: Tensor) -> None:
         if images.dim() < 2:
@@ -136,10 +153,16 @@ class SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+        if (
+            self.running_mean is None
+            or self.running_var is None
+            or self.num_batches_tracked is None
+        ):
             return
         self.num_batches_tracked.add_(1)
-        share = self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        share = (
+            self.momentum if self.momentum is not None else 1.0 / float(self.num_batches_tracked)
+        )
         self.running_mean.lerp_(mean, share)
         self.running_var.lerp_(variance, share)
 
@@ -157,7 +180,7 @@ class SyncBatchNormAct(SyncBatchNorm):
 
 
 def synchronised(module: nn.Module) -> nn.Module:
-    """Make every batch norm see the batches of all processes, in place; weights keep their names."""
+    """Make every batch norm see the batches of all processes, in place; weights keep their names."""  # noqa: E501
     for child in module.modules():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             child.__class__ = SyncBatchNormAct if hasattr(child, "act") else SyncBatchNorm  # type: ignore[assignment]

@@ -1,4 +1,6 @@
-"""The one training loop: plain torch, the same path on a CPU, a GPU and several processes, exact when killed and resumed."""
+"""The one training loop: plain torch, the same path on a CPU, a GPU and several processes, exact
+when killed and resumed.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from stages.core import compute
+from stages.core.events import Tracker
 from stages.core.progress import Progress
-from stages.core.tracking import Tracker
 from stages.core.training import distributed, sharding
 from stages.core.training.checkpoint import Resume, pack, unpack
 from stages.core.training.guards import Guard
@@ -50,7 +52,9 @@ class Recipe:
     """Steps between probes; one follows the last step, too. 0: never."""
     compile: bool = False
     shard_above: float | None = None
-    """Million weights of a transformer above which several processes share them out; None: each has them all."""
+    """Million weights of a transformer above which several processes share them out; None: each has
+    them all.
+    """
 
 
 class Batches(Protocol):
@@ -69,10 +73,14 @@ class History:
 
     rows: list[Row] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=lambda: {"data": 0.0, "compute": 0.0, "probe": 0.0, "checkpoint": 0.0})
+    seconds: dict[str, float] = field(
+        default_factory=lambda: {"data": 0.0, "compute": 0.0, "probe": 0.0, "checkpoint": 0.0}
+    )
 
     def table(self, columns: Sequence[str]) -> list[list[str]]:
-        """The rows as text, six significant digits; a cell is empty where no number was measured at that step."""
+        """The rows as text, six significant digits; a cell is empty where no number was measured at
+        that step.
+        """
         return [[_text(row, column) for column in columns] for row in self.rows]
 
 
@@ -83,12 +91,17 @@ def _text(row: Row, column: str) -> str:
 
 
 def fit(
-    module: nn.Module, batches: Batches, recipe: Recipe, resume: Resume, track: Tracker, probe: Probe | None = None
+    module: nn.Module,
+    batches: Batches,
+    recipe: Recipe,
+    resume: Resume,
+    track: Tracker,
+    probe: Probe | None = None,
 ) -> History:
     """Train ``module`` in place and return what happened.
 
-    ``module(batch)`` returns scalars by name, one of them ``loss``; its optional ``after_step(progress)`` runs after
-    every update.
+    ``module(batch)`` returns scalars by name, one of them ``loss``; its optional
+    ``after_step(progress)`` runs after every update.
 
     Raises:
         StageFailed: three non-finite losses in a row.
@@ -99,10 +112,24 @@ def fit(
 
 class _Run:
     def __init__(
-        self, module: nn.Module, batches: Batches, recipe: Recipe, resume: Resume, track: Tracker, probe: Probe | None
+        self,
+        module: nn.Module,
+        batches: Batches,
+        recipe: Recipe,
+        resume: Resume,
+        track: Tracker,
+        probe: Probe | None,
     ) -> None:
-        self.recipe, self.batches, self.resume, self.track, self.probe = recipe, batches, resume, track, probe
-        self.sharded = recipe.shard_above is not None and sharding.wanted(module, recipe.shard_above)
+        self.recipe, self.batches, self.resume, self.track, self.probe = (
+            recipe,
+            batches,
+            resume,
+            track,
+            probe,
+        )
+        self.sharded = recipe.shard_above is not None and sharding.wanted(
+            module, recipe.shard_above
+        )
         self.module = self._placed(module).train()
         self.optimizer = create_optimizer(recipe.optimizer, self.module, recipe.weight_decay)
         self.guard = Guard(recipe.stage, recipe.seed)
@@ -114,15 +141,24 @@ class _Run:
 
     def fit(self) -> History:
         steps = self.recipe.steps
-        with Progress(self.recipe.stage, total=steps, unit="steps", start=self.first) as bar, _terminated() as asked:
+        with (
+            Progress(self.recipe.stage, total=steps, unit="steps", start=self.first) as bar,
+            _terminated() as asked,
+        ):
             for step in range(self.first, steps):
                 self._step(step)
-                self._read(keep=1)  # the previous step's numbers: a GPU is already busy with this one
+                self._read(
+                    keep=1
+                )  # the previous step's numbers: a GPU is already busy with this one
                 self._after(step + 1)
                 bar.advance(1, **({"loss": self.recent[-1]["loss"]} if self.recent else {}))
                 if asked():
                     self._checkpoint(step + 1)
-                    print(f"{self.recipe.stage}: stopped at step {step + 1}; the same command goes on from there", flush=True)
+                    print(
+                        f"{self.recipe.stage}: stopped at step {step + 1}; the same command goes on"
+                        " from there",
+                        flush=True,
+                    )
                     break
         self._read()
         self.history.counts = self.guard.counts()
@@ -183,11 +219,19 @@ class _Run:
         return recipe.learning_rate * factor(recipe.schedule, step, recipe.steps, recipe.warmup)
 
     def _read(self, keep: int = 0) -> None:
-        """Take in the numbers of finished steps; every ``log_every`` steps their mean becomes a row."""
+        """Take in the numbers of finished steps; every ``log_every`` steps their mean becomes a
+        row.
+        """
         while len(self.unread) > keep:
             step, tensors = self.unread.pop(0)
             names = list(tensors)
-            values = dict(zip(names, torch.stack([tensors[name].float() for name in names]).tolist(), strict=True))
+            values = dict(
+                zip(
+                    names,
+                    torch.stack([tensors[name].float() for name in names]).tolist(),
+                    strict=True,
+                )
+            )
             self.guard.see(step, values, lambda step=step: self.batches.ids(step))  # type: ignore[misc]
             if all(map(math.isfinite, values.values())):
                 self.recent.append(values)
@@ -195,7 +239,10 @@ class _Run:
                 self._log(step + 1)
 
     def _log(self, step: int) -> None:
-        means = {name: sum(row[name] for row in self.recent) / len(self.recent) for name in (self.recent or [{}])[0]}
+        means = {
+            name: sum(row[name] for row in self.recent) / len(self.recent)
+            for name in (self.recent or [{}])[0]
+        }
         means["learning_rate"] = self._rate(step - 1)
         self.recent.clear()
         self._row(step, means)
@@ -211,7 +258,11 @@ class _Run:
 
     def _after(self, done: int) -> None:
         recipe, last = self.recipe, done == self.recipe.steps
-        if self.probe is not None and recipe.probe_every and (last or done % recipe.probe_every == 0):
+        if (
+            self.probe is not None
+            and recipe.probe_every
+            and (last or done % recipe.probe_every == 0)
+        ):
             self._read()
             start = time.perf_counter()
             self.module.eval()
@@ -238,8 +289,15 @@ class _Run:
             return 0
         tensors, state = found
         unpack(tensors, self.module, self.optimizer)
-        self.history.rows, self.recent, self.guard.state = state["rows"], state["recent"], state["guard"]
-        print(f"{self.recipe.stage}: goes on after step {state['step']} of {self.recipe.steps}", flush=True)
+        self.history.rows, self.recent, self.guard.state = (
+            state["rows"],
+            state["recent"],
+            state["guard"],
+        )
+        print(
+            f"{self.recipe.stage}: goes on after step {state['step']} of {self.recipe.steps}",
+            flush=True,
+        )
         if len(self.resume.codes) > 1:
             self.track.tags({"resumed.codes": " ".join(code[:12] for code in self.resume.codes)})
         return int(state["step"])
@@ -247,7 +305,9 @@ class _Run:
 
 @contextmanager
 def _terminated() -> Iterator[Callable[[], bool]]:
-    """Hold SIGTERM back until the step is over and its checkpoint written, then die of it as the sender expects."""
+    """Hold SIGTERM back until the step is over and its checkpoint written, then die of it as the
+    sender expects.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False
         return

@@ -1,4 +1,6 @@
-"""AdamW and LARS, with the usual parameters left out of weight decay; a step with a non-finite gradient changes nothing."""
+"""AdamW and LARS, with the usual parameters left out of weight decay; a step with a non-finite
+gradient changes nothing.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,9 @@ BETAS = (0.9, 0.95)
 
 
 def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Matrices and filters decay; biases, norms, and what a network names in ``no_weight_decay`` do not."""
+    """Matrices and filters decay; biases, norms, and what a network names in ``no_weight_decay`` do
+    not.
+    """
     exempt = {
         f"{prefix}.{name}" if prefix else name
         for prefix, child in module.named_modules()
@@ -41,12 +45,19 @@ def create_optimizer(name: str, module: nn.Module, weight_decay: float) -> torch
 
 
 class LARS(torch.optim.Optimizer):
-    """Layer-wise adaptive rate scaling with momentum (Large Batch Training of Convolutional Networks, 2017)."""
+    """Layer-wise adaptive rate scaling with momentum (Large Batch Training of Convolutional
+    Networks, 2017).
+    """
 
     found_inf: Tensor | None = None
 
-    def __init__(self, groups: list[dict[str, Any]], momentum: float = 0.9, trust: float = 0.001) -> None:
-        super().__init__(groups, {"lr": 0.0, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "adapt": True})
+    def __init__(
+        self, groups: list[dict[str, Any]], momentum: float = 0.9, trust: float = 0.001
+    ) -> None:
+        super().__init__(
+            groups,
+            {"lr": 0.0, "momentum": momentum, "trust": trust, "weight_decay": 0.0, "adapt": True},
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -64,7 +75,9 @@ class LARS(torch.optim.Optimizer):
         if group["adapt"]:
             gradient = gradient + group["weight_decay"] * parameter
             length, steepness = parameter.norm(), gradient.norm()
-            ratio = torch.where((length > 0) & (steepness > 0), group["trust"] * length / steepness, 1.0)
+            ratio = torch.where(
+                (length > 0) & (steepness > 0), group["trust"] * length / steepness, 1.0
+            )
             gradient = gradient * ratio
         state = self.state[parameter]
         if "momentum_buffer" not in state:
@@ -73,12 +86,16 @@ class LARS(torch.optim.Optimizer):
         if self.found_inf is not None:
             update = torch.where(self.found_inf > 0, state["momentum_buffer"], update)
         moved = parameter - group["lr"] * update
-        parameter.copy_(moved if self.found_inf is None else torch.where(self.found_inf > 0, parameter, moved))
+        parameter.copy_(
+            moved if self.found_inf is None else torch.where(self.found_inf > 0, parameter, moved)
+        )
         state["momentum_buffer"].copy_(update)
 
 
 def clip_gradients(module: nn.Module, largest: float) -> Tensor:
-    """Scale gradients to a global norm of at most ``largest`` (0: leave them); returns the norm before, a scalar tensor."""
+    """Scale gradients to a global norm of at most ``largest`` (0: leave them); returns the norm
+    before, a scalar tensor.
+    """
     gradients = [parameter.grad for parameter in module.parameters() if parameter.grad is not None]
     norm = everywhere(torch.nn.utils.get_total_norm(gradients))
     if largest > 0:

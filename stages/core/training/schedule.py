@@ -19,13 +19,15 @@ def warmup_steps(warmup: float, steps: int) -> int:
 def factor(schedule: str, step: int, steps: int, warmup: float) -> float:
     """What the peak learning rate is multiplied with at ``step`` (from 0) of ``steps``.
 
-    ``cosine`` falls to zero at the end (SGDR: Stochastic Gradient Descent with Warm Restarts, 2016); ``constant`` stays;
-    ``infinite`` falls with the square root of the step to a floor and does not know the end, so that training on data that
-    grew later goes on as one run would have (Scaling Vision Transformers, 2021).
+    ``cosine`` falls to zero at the end (SGDR: Stochastic Gradient Descent with Warm Restarts,
+    2016); ``constant`` stays; ``infinite`` falls with the square root of the step to a floor and
+    does not know the end, so that training on data that grew later goes on as one run would have
+    (Scaling Vision Transformers, 2021).
     """
     if schedule == "infinite" and 0 < warmup < 1:
         raise ConfigError(
-            f"pretrain.warmup is {warmup}: the infinite schedule knows no end to take a share of; give steps (1 or more)"
+            f"pretrain.warmup is {warmup}: the infinite schedule knows no end to take a share of;"
+            " give steps (1 or more)"
         )
     rising = warmup_steps(warmup, steps)
     if step < rising:

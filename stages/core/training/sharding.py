@@ -1,4 +1,6 @@
-"""Transformers too large for one device: every process keeps its share of each weight and the whole of one block at a time."""
+"""Transformers too large for one device: every process keeps its share of each weight and the whole
+of one block at a time.
+"""
 
 from __future__ import annotations
 
@@ -10,31 +12,46 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
-from stages.core.backbones import Backbone
 from stages.core.compute import device
+from stages.core.image.backbones import Backbone
 from stages.core.training import distributed
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:
-    """Transformer blocks: modules with an attention layer of their own (``attn`` in timm, ``self_attention`` in torchvision)."""
-    return [child for child in module.modules() if hasattr(child, "attn") or hasattr(child, "self_attention")]
+    """Transformer blocks: modules with an attention layer of their own (``attn`` in timm,
+    ``self_attention`` in torchvision).
+    """
+    return [
+        child
+        for child in module.modules()
+        if hasattr(child, "attn") or hasattr(child, "self_attention")
+    ]
 
 
 def wanted(module: nn.Module, above: float) -> bool:
-    """True for a transformer backbone of more than ``above`` million weights, where there are processes to share it."""
-    sizes = [child.parameter_count / 1e6 for child in module.modules() if isinstance(child, Backbone)]
+    """True for a transformer backbone of more than ``above`` million weights, where there are
+    processes to share it.
+    """
+    sizes = [
+        child.parameter_count / 1e6 for child in module.modules() if isinstance(child, Backbone)
+    ]
     if distributed.world() == 1 or max(sizes, default=0.0) <= above:
         return False
     if not blocks(module):
         if distributed.rank() == 0:
-            print(f"{max(sizes):.0f} M weights, but no transformer blocks to share out: every process keeps them all", flush=True)
+            print(
+                f"{max(sizes):.0f} M weights, but no transformer blocks to share out: every process"
+                " keeps them all",
+                flush=True,
+            )
         return False
     return True
 
 
 def sharded(module: nn.Module) -> nn.Module:
-    """Share out weights, gradients and optimiser state over the processes, in place and block by block (FSDP2; PyTorch FSDP:
-    Experiences on Scaling Fully Sharded Data Parallel, 2023). Backbones are units of their own, so that a probe may call one.
+    """Share out weights, gradients and optimiser state over the processes, in place and block by
+    block (FSDP2; PyTorch FSDP: Experiences on Scaling Fully Sharded Data Parallel, 2023). Backbones
+    are units of their own, so that a probe may call one.
 
     Weights must be contiguous, which channels_last is not.
     """
@@ -46,12 +63,16 @@ def sharded(module: nn.Module) -> nn.Module:
 
 
 def everywhere(tensor: Tensor) -> Tensor:
-    """The whole of a sharded tensor in every process; any other as it is. All processes must call it."""
+    """The whole of a sharded tensor in every process; any other as it is. All processes must call
+    it.
+    """
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
 def on_first(tensor: Tensor) -> Tensor:
-    """The whole of a sharded tensor on the CPU of rank 0, an empty one elsewhere; any other as it is. All must call it."""
+    """The whole of a sharded tensor on the CPU of rank 0, an empty one elsewhere; any other as it
+    is. All must call it.
+    """
     if not isinstance(tensor, DTensor):
         return tensor
     whole = tensor.full_tensor()
@@ -59,9 +80,13 @@ def on_first(tensor: Tensor) -> Tensor:
 
 
 def like(template: Tensor, whole: Tensor) -> Tensor:
-    """``whole``, of which every process has a copy, in the memory layout of ``template`` and shared out as it is."""
+    """``whole``, of which every process has a copy, in the memory layout of ``template`` and shared
+    out as it is.
+    """
     if isinstance(template, DTensor):
-        whole = distribute_tensor(whole.to(template.device), template.device_mesh, template.placements, src_data_rank=None)
+        whole = distribute_tensor(
+            whole.to(template.device), template.device_mesh, template.placements, src_data_rank=None
+        )
     return torch.empty_like(template).copy_(whole)
 
 
@@ -74,7 +99,9 @@ def shared_out(whole: Mapping[str, Tensor], templates: Mapping[str, Tensor]) -> 
 
 
 def assembled(backbone: Backbone, fresh: Callable[[], Backbone]) -> Backbone:
-    """A sharded backbone as one process would have it, for rank 0 to keep; any other as it is. All processes must call it."""
+    """A sharded backbone as one process would have it, for rank 0 to keep; any other as it is. All
+    processes must call it.
+    """
     if not isinstance(backbone, FSDPModule):
         return backbone
     state = {name: on_first(tensor) for name, tensor in backbone.state_dict().items()}

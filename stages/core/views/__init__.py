@@ -1,1 +1,3 @@
-"""Views: batched augmentation on any device, every image with its own draw, one geometric warp per view."""
+"""Views: batched augmentation on any device, every image with its own draw, one geometric warp per
+view.
+"""

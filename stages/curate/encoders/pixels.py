@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.curate.encoding import Encode, Source
+from stages.curate.encoder import Encode, Source
 
 VERSION = 1
 SIDE = 8

@@ -1,7 +1,9 @@
-"""A wavelet scattering transform: texture, edges and colour without learning anything from labels or by gradient.
+"""A wavelet scattering transform: texture, edges and colour without learning anything from labels
+or by gradient.
 
-Its 1,500 coefficients are standardised and projected on at most 256 principal components of a sample of these very images,
-each divided by the fourth root of its variance: between plain and whitened components, which is where neighbours agree best.
+Its 1,500 coefficients are standardised and projected on at most 256 principal components of a
+sample of these very images, each divided by the fourth root of its variance: between plain and
+whitened components, which is where neighbours agree best.
 """
 
 from __future__ import annotations
@@ -13,13 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from stages.core.data.manifest import Rows
 from stages.core.errors import DataError
+from stages.core.image.pixel_store import PixelStore
 from stages.core.io import atomic_file
-from stages.core.manifest import Rows
-from stages.core.pixels import PixelStore
 from stages.core.random import numpy_generator
 from stages.core.training.checkpoint import digest
-from stages.curate.encoding import Encode, Source
+from stages.curate.encoder import Encode, Source
 from stages.curate.scattering import scatter
 
 VERSION = 1
@@ -45,7 +47,12 @@ def prepare(source: Source, argument: str) -> Encode:
     fitted = load_file(file)
 
     def encode(images: Tensor) -> Tensor:
-        return torch.cat([project(scatter(images[first : first + BLOCK]), fitted) for first in range(0, len(images), BLOCK)])
+        return torch.cat(
+            [
+                project(scatter(images[first : first + BLOCK]), fitted)
+                for first in range(0, len(images), BLOCK)
+            ]
+        )
 
     return encode
 
@@ -59,7 +66,9 @@ def fit(coefficients: Tensor) -> dict[str, Tensor]:
     variance, axes = torch.linalg.eigh(standard.T @ standard / len(standard))
     count = max(1, min(COMPONENTS, len(coefficients) - 1, int((variance > 1e-6).sum())))
     variance, axes = variance.flip(0)[:count].clamp(min=1e-6), axes.flip(1)[:, :count]
-    axes = axes * torch.sign(axes.gather(0, axes.abs().argmax(0, keepdim=True)))  # an eigenvector's sign is nobody's choice
+    axes = axes * torch.sign(
+        axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    )  # an eigenvector's sign is nobody's choice
     projection = scale[:, None] * (axes / variance**0.25).float()
     return {"mean": mean, "projection": projection.contiguous()}
 
@@ -77,5 +86,7 @@ def _sample(source: Source) -> Rows:
 
 
 def _scattered(store: PixelStore, rows: Rows) -> Tensor:
-    parts: list[Any] = [scatter(store.gather(rows[first : first + BLOCK])) for first in range(0, len(rows), BLOCK)]
+    parts: list[Any] = [
+        scatter(store.gather(rows[first : first + BLOCK])) for first in range(0, len(rows), BLOCK)
+    ]
     return torch.cat(parts)

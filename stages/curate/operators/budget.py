@@ -1,4 +1,6 @@
-"""Plain random sampling to ``curate.budget``: what every cleverer operator has to beat. Labelled images go last."""
+"""Plain random sampling to ``curate.budget``: what every cleverer operator has to beat. Labelled
+images go last.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import numpy as np
 
 from stages.core.params import Section
 from stages.core.random import numpy_generator
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
 
 
 class Settings(Section):

@@ -1,7 +1,9 @@
-"""How many categories there are, known and unknown. Nothing is dropped; every image's component stands in ``cluster``.
+"""How many categories there are, known and unknown. Nothing is dropped; every image's component
+stands in ``cluster``.
 
-Learning Semi-supervised Gaussian Mixture Models for Generalized Category Discovery (2023): a Gaussian mixture on the main
-components of the features, that splits and merges; the labelled images of one class share a component.
+Learning Semi-supervised Gaussian Mixture Models for Generalized Category Discovery (2023): a
+Gaussian mixture on the main components of the features, that splits and merges; the labelled images
+of one class share a component.
 """
 
 from __future__ import annotations
@@ -11,19 +13,21 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.core.params import Positive, Section
 from stages.core.random import numpy_generator
 from stages.curate import kmeans
-from stages.curate.mixture import Array, Index, discover, nearest_component
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
+from stages.curate.gaussian_mixture import Array, Index, discover, nearest_component
 
 MOST = 10_000
 """Images the mixture is learnt on; the others only ask it."""
 
 
 class Settings(Section):
-    """``dimensions`` of the features that are looked at; ``start`` components, at least the known classes; ``rounds`` at most."""
+    """``dimensions`` of the features that are looked at; ``start`` components, at least the known
+    classes; ``rounds`` at most.
+    """
 
     dimensions: Annotated[int, Field(ge=2, le=64)] = 8
     start: Positive = 5
@@ -31,7 +35,9 @@ class Settings(Section):
 
 
 def apply(curation: Curation, settings: Settings) -> dict[str, float]:
-    """Estimate the number of classes and write ``class_count.csv``: images of each, and the known class where it is one."""
+    """Estimate the number of classes and write ``class_count.csv``: images of each, and the known
+    class where it is one.
+    """
     rows = curation.candidates()
     if len(rows) <= settings.dimensions:
         return {"classes": 0, "known": 0}
@@ -59,14 +65,16 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
 
 
 def main_axes(values: Array, count: int) -> tuple[Array, Array]:
-    """Mean ``(D,)`` and the directions ``(D, d)`` in which rows ``(n, D)`` vary most, d at most ``count``."""
+    """Mean ``(D,)`` and the directions ``(D, d)`` in which rows ``(n, D)`` vary most, d at most
+    ``count``.
+    """
     mean = values.mean(0)
     variance, axes = np.linalg.eigh((values - mean).T @ (values - mean) / len(values))
     return mean, np.ascontiguousarray(axes[:, ::-1][:, : min(count, int((variance > 1e-9).sum()))])
 
 
 def known_classes(curation: Curation, rows: Rows) -> tuple[list[str], Index]:
-    """Names of the labelled classes among rows, and each row's number among them, -1 for no label."""
+    """Names of the labelled classes among rows, and each row's number among them, -1 for no label."""  # noqa: E501
     label = curation.manifest.frame["label"].to_numpy()[rows]
     labelled = curation.labelled[rows]
     names, number = np.unique(label[labelled].astype(str), return_inverse=True)

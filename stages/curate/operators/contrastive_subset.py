@@ -1,8 +1,10 @@
-"""The images a contrastive objective learns most from: those whose views are most like other images' views.
+"""The images a contrastive objective learns most from: those whose views are most like other
+images' views.
 
-Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised Learning Contribute the Least
-(SAS, 2023): within each latent class (here a k-means cluster) images are chosen one by one so that the expected similarity of
-views between those in and those out of the subset is largest.
+Data-Efficient Contrastive Self-supervised Learning: Most Beneficial Examples for Supervised
+Learning Contribute the Least (SAS, 2023): within each latent class (here a k-means cluster) images
+are chosen one by one so that the expected similarity of views between those in and those out of the
+subset is largest.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.core.params import Section
 from stages.curate import kmeans
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
 
 PER_CLUSTER = 250
 _CUTS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
@@ -42,9 +44,13 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
         members = np.flatnonzero(cluster == number)
         if quotas[number]:
             expected = expected_views(curation, free[members])
-            chosen[members[most_similar((expected @ expected.T).numpy(), int(quotas[number]))]] = True
+            chosen[members[most_similar((expected @ expected.T).numpy(), int(quotas[number]))]] = (
+                True
+            )
     lost = free[~chosen]
-    curation.drop(lost, ["contrastive_subset: its views resemble few others of its cluster"] * len(lost))
+    curation.drop(
+        lost, ["contrastive_subset: its views resemble few others of its cluster"] * len(lost)
+    )
     return {"clusters": len(centroids), "dropped": len(lost)}
 
 
@@ -58,7 +64,9 @@ def proportional(sizes: np.ndarray, count: int) -> np.ndarray:
 
 
 def expected_views(curation: Curation, rows: Rows) -> Tensor:
-    """Mean unit feature over flips and crops of each image ``(n, D)``: its product with another's is the expected similarity."""
+    """Mean unit feature over flips and crops of each image ``(n, D)``: its product with another's
+    is the expected similarity.
+    """
     images = curation.store.gather(rows)
     side = max(1, round(images.shape[-1] * _KEPT))
     room = images.shape[-1] - side
@@ -66,7 +74,9 @@ def expected_views(curation: Curation, rows: Rows) -> Tensor:
     for down, right in _CUTS:
         top, left = round(down * room), round(right * room)
         cut = images[:, :, top : top + side, left : left + side]
-        whole = F.interpolate(cut.float(), images.shape[-2:], mode="bilinear").round_().to(torch.uint8)
+        whole = (
+            F.interpolate(cut.float(), images.shape[-2:], mode="bilinear").round_().to(torch.uint8)
+        )
         for view in (whole, whole.flip(-1)):
             values = curation.encode(view.contiguous())
             values = values - values.mean(1, keepdim=True)
@@ -76,12 +86,16 @@ def expected_views(curation: Curation, rows: Rows) -> Tensor:
 
 
 def most_similar(similarity: np.ndarray, count: int) -> np.ndarray:
-    """Positions of ``count`` rows chosen one by one for the largest sum of similarities ``(n, n)`` to the rows not chosen."""
+    """Positions of ``count`` rows chosen one by one for the largest sum of similarities ``(n, n)``
+    to the rows not chosen.
+    """
     table = np.maximum(similarity, 0).astype(np.float64)
     gains = table.sum(axis=1) - np.diag(table)
     chosen = np.zeros(len(table), bool)
     for _ in range(min(count, len(table))):
         best = int(np.where(chosen, -np.inf, gains).argmax())
         chosen[best] = True
-        gains -= 2 * table[best]  # similarity to a chosen row counts no more, and what that row had in this one is lost
+        gains -= (
+            2 * table[best]
+        )  # similarity to a chosen row counts no more, and what that row had in this one is lost
     return np.flatnonzero(chosen).astype(np.int64)

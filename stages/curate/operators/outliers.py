@@ -1,16 +1,20 @@
-"""Images unlike anything else in the pool: often scans gone wrong, placeholders, or another subject altogether."""
+"""Images unlike anything else in the pool: often scans gone wrong, placeholders, or another subject
+altogether.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 
 from stages.core.params import Positive, Section, Share
+from stages.curate.curation import Curation
 from stages.curate.neighbours import neighbours
-from stages.curate.state import Curation
 
 
 class Settings(Section):
-    """The ``share`` of candidates that goes, by mean correlation with the nearest ``neighbours``. Labelled images stay."""
+    """The ``share`` of candidates that goes, by mean correlation with the nearest ``neighbours``.
+    Labelled images stay.
+    """
 
     share: Share = 0.01
     neighbours: Positive = 10
@@ -26,5 +30,8 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     order = np.lexsort((score, curation.labelled[rows]))
     count = min(int(settings.share * len(rows)), int((~curation.labelled[rows]).sum()))
     lost = np.sort(order[:count])
-    curation.drop(rows[lost], [f"outliers: {value:.3f} like its nearest {settings.neighbours}" for value in score[lost]])
+    curation.drop(
+        rows[lost],
+        [f"outliers: {value:.3f} like its nearest {settings.neighbours}" for value in score[lost]],
+    )
     return {"dropped": count}

@@ -1,6 +1,8 @@
-"""Which concepts the sources share and which only one of them has. Nothing is dropped; ``prototypes.csv`` is the table.
+"""Which concepts the sources share and which only one of them has. Nothing is dropped;
+``prototypes.csv`` is the table.
 
-Prototype-based Dataset Comparison (ProtoSim, 2023); here the prototypes are k-means centroids over all sources.
+Prototype-based Dataset Comparison (ProtoSim, 2023); here the prototypes are k-means centroids over
+all sources.
 """
 
 from __future__ import annotations
@@ -12,11 +14,13 @@ from pydantic import Field
 
 from stages.core.params import Positive, Section
 from stages.curate import kmeans
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
 
 
 class Settings(Section):
-    """``prototypes`` over all sources; one is exclusive where a single source holds at least ``exclusive`` of it."""
+    """``prototypes`` over all sources; one is exclusive where a single source holds at least
+    ``exclusive`` of it.
+    """
 
     prototypes: Positive = 32
     exclusive: Annotated[float, Field(gt=0.5, le=1)] = 0.95
@@ -29,20 +33,27 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
         return {"shared": 0}
     centroids = kmeans.fit(curation.features, rows, settings.prototypes, curation.seed)
     nearest = kmeans.assign(curation.features, rows, centroids)
-    names, source = np.unique(curation.manifest.frame["source"].to_numpy(str)[rows], return_inverse=True)
+    names, source = np.unique(
+        curation.manifest.frame["source"].to_numpy(str)[rows], return_inverse=True
+    )
     counts = np.zeros((len(centroids), len(names)), np.int64)
     np.add.at(counts, (nearest, source), 1)
     owner = owners(counts, settings.exclusive)
     table: list[tuple[object, ...]] = [
-        (number, "shared" if who < 0 else names[who], *counts[number].tolist()) for number, who in enumerate(owner)
+        (number, "shared" if who < 0 else names[who], *counts[number].tolist())
+        for number, who in enumerate(owner)
     ]
     curation.tables["prototypes"] = (["prototype", "whose", *names], table)
-    exclusive = {f"only_{name}": float((owner == number).sum()) for number, name in enumerate(names)}
+    exclusive = {
+        f"only_{name}": float((owner == number).sum()) for number, name in enumerate(names)
+    }
     return {"shared": float((owner < 0).sum()), **exclusive}
 
 
 def owners(counts: np.ndarray, exclusive: float) -> np.ndarray:
-    """The source each prototype belongs to, -1 where it is shared; ``counts`` is ``(prototypes, sources)``."""
+    """The source each prototype belongs to, -1 where it is shared; ``counts`` is ``(prototypes,
+    sources)``.
+    """
     rate = counts / np.maximum(counts.sum(axis=0), 1)
     share = rate / np.maximum(rate.sum(axis=1, keepdims=True), 1e-12)
     return np.where(share.max(axis=1) >= exclusive, share.argmax(axis=1), -1)

@@ -1,4 +1,5 @@
-"""Clusters as stand-ins for classes, for samplers that keep images of one kind apart. Nothing is dropped.
+"""Clusters as stand-ins for classes, for samplers that keep images of one kind apart. Nothing is
+dropped.
 
 G-SimCLR: Self-Supervised Contrastive Learning with Guided Projection via Pseudo Labelling (2020).
 """
@@ -9,7 +10,7 @@ import numpy as np
 
 from stages.core.params import Positive, Section
 from stages.curate import kmeans
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
 
 
 class Settings(Section):

@@ -1,8 +1,9 @@
 """The pool images nearest to the target set; the rest of the pool goes.
 
-Coreset Sampling from Open-Set for Fine-Grained Self-Supervised Learning (SimCore, 2023): each round every centre of the target
-takes its nearest pool image that is left, until a round is clearly less like the target than the first. Below a minimum of
-target images choosing by them does harm: Can Pretext-Based Self-Supervised Learning Be Boosted by Downstream Data? (2022).
+Coreset Sampling from Open-Set for Fine-Grained Self-Supervised Learning (SimCore, 2023): each round
+every centre of the target takes its nearest pool image that is left, until a round is clearly less
+like the target than the first. Below a minimum of target images choosing by them does harm: Can
+Pretext-Based Self-Supervised Learning Be Boosted by Downstream Data? (2022).
 """
 
 from __future__ import annotations
@@ -11,15 +12,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stages.core.data.manifest import Rows
 from stages.core.errors import ConfigError
-from stages.core.manifest import Rows
 from stages.core.params import Positive, Section, Share
 from stages.curate import kmeans
-from stages.curate.state import Curation
+from stages.curate.curation import Curation
 
 
 class Settings(Section):
-    """``centres`` of the target; rounds go on while their likeness is at least ``stop`` of the first round's."""
+    """``centres`` of the target; rounds go on while their likeness is at least ``stop`` of the
+    first round's.
+    """
 
     centres: Positive = 100
     stop: Share = 0.9
@@ -31,8 +34,9 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     target, pool = target_and_pool(curation)
     if len(target) < settings.min_target:
         raise ConfigError(
-            f"curate.steps: target_coreset: {len(target)} target images are too few to choose a pool by (min_target: "
-            f"{settings.min_target}); leave the step out, or add target images"
+            f"curate.steps: target_coreset: {len(target)} target images are too few to choose a"
+            f" pool by (min_target: {settings.min_target}); leave the step out, or add target"
+            " images"
         )
 
     mean, scale = spread(curation, np.concatenate([target, pool]))
@@ -46,16 +50,23 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     centres = centres / (centres.norm(dim=1, keepdim=True) + 1e-6)
     likeness = np.empty((len(centres), len(pool)), np.float32)
     for first in range(0, len(pool), kmeans.BLOCK):
-        likeness[:, first : first + kmeans.BLOCK] = (centres @ unit(pool[first : first + kmeans.BLOCK]).T).numpy()
+        likeness[:, first : first + kmeans.BLOCK] = (
+            centres @ unit(pool[first : first + kmeans.BLOCK]).T
+        ).numpy()
     chosen, rounds = choose(likeness, settings.stop, max(0, curation.budget - len(target)))
     lost = np.setdiff1d(np.arange(len(pool)), chosen)
     best = likeness[:, lost].max(axis=0) if len(lost) else np.empty(0)
-    curation.drop(pool[lost], [f"target_coreset: {value:.3f} like the nearest target centre" for value in best])
+    curation.drop(
+        pool[lost],
+        [f"target_coreset: {value:.3f} like the nearest target centre" for value in best],
+    )
     return {"target": len(target), "chosen": len(chosen), "rounds": rounds, "dropped": len(lost)}
 
 
 def spread(curation: Curation, rows: Rows) -> tuple[Tensor, Tensor]:
-    """Mean of each feature and one over its standard deviation ``(D,)``: so every feature counts alike, whatever the encoder."""
+    """Mean of each feature and one over its standard deviation ``(D,)``: so every feature counts
+    alike, whatever the encoder.
+    """
     total, squares = torch.zeros(2, curation.features.dimensions, dtype=torch.float64)
     for first in range(0, len(rows), kmeans.BLOCK):
         values = curation.features(rows[first : first + kmeans.BLOCK]).double()
@@ -94,7 +105,9 @@ def choose(likeness: np.ndarray, stop: float, most: int) -> tuple[np.ndarray, in
 
 
 def target_and_pool(curation: Curation) -> tuple[Rows, Rows]:
-    """Candidates of sources that bring labels, and of those that bring none; in a single source: with a label, and without."""
+    """Candidates of sources that bring labels, and of those that bring none; in a single source:
+    with a label, and without.
+    """
     rows = curation.candidates()
     source = curation.manifest.frame["source"].to_numpy()
     of_target = np.isin(source[rows], np.unique(source[curation.labelled & curation.manifest.ok]))

@@ -1,1 +1,3 @@
-"""One file per kind of source: ``entries(source, ingest)`` lists it, ``load(handle)`` fetches one image, in any process."""
+"""One file per kind of source: ``entries(source, ingest)`` lists it, ``load(handle)`` fetches one
+image, in any process.
+"""

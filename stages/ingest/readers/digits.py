@@ -1,13 +1,15 @@
-"""scikit-learn's handwritten digits: 1,797 real grey images of 8 x 8 pixels, embedded in the package."""
+"""scikit-learn's handwritten digits: 1,797 real grey images of 8 x 8 pixels, embedded in the
+package.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
+from stages.core.data.sources import Source
 from stages.core.params import Ingest
-from stages.core.sources import Source
-from stages.ingest.entries import Entries
+from stages.ingest.listing import Entries
 
 
 def entries(source: Source, ingest: Ingest) -> Entries:

@@ -1,12 +1,14 @@
-"""A folder of image files: one folder per class, or flat and unlabelled, with or without train/val/test on top."""
+"""A folder of image files: one folder per class, or flat and unlabelled, with or without
+train/val/test on top.
+"""
 
 from __future__ import annotations
 
 import os
 
+from stages.core.data.sources import SPLITS, UNLABELLED, Source, has_splits, place
 from stages.core.params import Ingest
-from stages.core.sources import SPLITS, UNLABELLED, Source, has_splits, place
-from stages.ingest.entries import Entries
+from stages.ingest.listing import Entries
 
 
 def entries(source: Source, ingest: Ingest) -> Entries:
@@ -21,7 +23,9 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     names = {label: readable(label) for _, label in places.values() if label is not None}
     return Entries(
         uris=[name if name.isascii() else readable(name) for name in listing.files],
-        labels=[None if label is None else names[label] for _, label in map(places.__getitem__, folders)],
+        labels=[
+            None if label is None else names[label] for _, label in map(places.__getitem__, folders)
+        ],
         splits=[split for split, _ in map(places.__getitem__, folders)],
         handles=[f"{root}/{name}" for name in listing.files],
         contents=source.contents,
@@ -36,13 +40,18 @@ def load(handle: str) -> str:
 
 
 def no_splits(folders: list[str]) -> tuple[str, ...]:
-    """What to say where one of the top-level folders is called train and another keeps them from being splits."""
+    """What to say where one of the top-level folders is called train and another keeps them from
+    being splits.
+    """
     train = [name for name in folders if SPLITS.get(name.lower()) == "train"]
     others = [name for name in folders if name.lower() not in SPLITS.keys() | UNLABELLED]
     if not (train and others):
         return ()
     return (
-        f"{readable(train[0])!r} is taken for a class, as {readable(others[0])!r} beside it is no split ({', '.join(SPLITS)})",
+        (
+            f"{readable(train[0])!r} is taken for a class, as {readable(others[0])!r} beside it is"
+            f" no split ({', '.join(SPLITS)})"
+        ),
     )
 
 

@@ -1,4 +1,6 @@
-"""Parquet files of images, as Hugging Face lays them out: a column ``image`` of bytes (or ``{bytes, path}``) and a ``label``."""
+"""Parquet files of images, as Hugging Face lays them out: a column ``image`` of bytes (or ``{bytes,
+path}``) and a ``label``.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from stages.core.data.sources import SPLITS, Source
 from stages.core.errors import DataError
-from stages.core.images import Unreadable
+from stages.core.image.decode import Unreadable
 from stages.core.params import Ingest
-from stages.core.sources import SPLITS, Source
-from stages.ingest.entries import Entries
-from stages.ingest.members import member_hashes
+from stages.ingest.archive_hashes import member_hashes
+from stages.ingest.listing import Entries
 from stages.ingest.readers.folder import readable
 
 Place = tuple[str, int, int]  # file, row group, row in it
@@ -40,11 +42,19 @@ def entries(source: Source, ingest: Ingest) -> Entries:
             out.uris.append(f"{readable(name)}/{number:08}")
             out.labels.append(label)
             out.splits.append(split)
-        groups = (file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups))
-        handles += [(str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)]
+        groups = (
+            file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)
+        )
+        handles += [
+            (str(path), group, row) for group, rows in enumerate(groups) for row in range(rows)
+        ]
         counts.append(file.metadata.num_rows)
-    contents = member_hashes(source, counts, lambda number: _images(listing.root / listing.files[number]))
-    remarks = (_why_unlabelled(listing.root / unlabelled[0], len(unlabelled)),) if unlabelled else ()
+    contents = member_hashes(
+        source, counts, lambda number: _images(listing.root / listing.files[number])
+    )
+    remarks = (
+        (_why_unlabelled(listing.root / unlabelled[0], len(unlabelled)),) if unlabelled else ()
+    )
     return Entries(out.uris, out.labels, out.splits, handles, contents, remarks=remarks)
 
 
@@ -52,14 +62,16 @@ def load(handle: Place) -> bytes:
     """The bytes of one image.
 
     Raises:
-        Unreadable: the row has none (``datasets`` writes paths alone unless told otherwise), or its part of the file is damaged
-            or gone.
+        Unreadable: the row has none (``datasets`` writes paths alone unless told otherwise), or its
+            part of the file is damaged or gone.
     """
     path, group, row = handle
     try:
         content: bytes | None = _column(path, group)[row].as_py()
     except (pa.ArrowException, OSError, IndexError) as error:
-        raise Unreadable(f"damaged: row group {group} of the file ({type(error).__name__})") from None
+        raise Unreadable(
+            f"damaged: row group {group} of the file ({type(error).__name__})"
+        ) from None
     if content is None:
         raise Unreadable("the row holds no bytes of an image")
     return content
@@ -103,7 +115,8 @@ def _open(path: Path) -> pq.ParquetFile:
 
 def _columns(file: pq.ParquetFile) -> str:
     return ", ".join(
-        f"{field.name} ({'struct' if pa.types.is_struct(field.type) else field.type})" for field in file.schema_arrow
+        f"{field.name} ({'struct' if pa.types.is_struct(field.type) else field.type})"
+        for field in file.schema_arrow
     )
 
 
@@ -115,16 +128,25 @@ def _has_labels(file: pq.ParquetFile) -> bool:
 def _why_unlabelled(path: Path, files: int) -> str:
     """A column under another name, or of lists, is a mistake more often than not."""
     others = f" and {files - 1} more" if files > 1 else ""
-    return f"{path}{others}: no label is read, as there is no column {LABEL!r} of text or numbers; it has {_columns(_open(path))}"
+    return (
+        f"{path}{others}: no label is read, as there is no column {LABEL!r} of text or numbers; it"
+        f" has {_columns(_open(path))}"
+    )
 
 
 def _labels(file: pq.ParquetFile) -> Iterator[str | None]:
-    """Labels as text: by name where the file carries Hugging Face's list of names. Empty, -1 and NaN are no label."""
+    """Labels as text: by name where the file carries Hugging Face's list of names. Empty, -1 and
+    NaN are no label.
+    """
     schema = file.schema_arrow
     if not _has_labels(file):
         yield from [None] * file.metadata.num_rows
         return
-    features: Any = json.loads((schema.metadata or {}).get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    features: Any = (
+        json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        .get("info", {})
+        .get("features", {})
+    )
     names = features.get(LABEL, {}).get("names")
     for batch in file.iter_batches(columns=[LABEL]):
         for value in batch.column(0).to_pylist():

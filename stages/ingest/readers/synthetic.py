@@ -1,4 +1,5 @@
-"""Rendered shapes with known factors and, on demand, known faults: the ground truth every audit is measured against.
+"""Rendered shapes with known factors and, on demand, known faults: the ground truth every audit is
+measured against.
 
 The faults of an image stand in its uri, for example ``00042-near-copy-of-00007``.
 """
@@ -13,16 +14,18 @@ import yaml
 from PIL import Image, ImageEnhance
 from pydantic import Field, ValidationError, model_validator
 
+from stages.core.data.sources import Source
 from stages.core.errors import ConfigError
 from stages.core.params import Ingest, Positive, Section, Share, explain
 from stages.core.random import numpy_generator
-from stages.core.sources import Source
-from stages.ingest.entries import Entries
+from stages.ingest.listing import Entries
 from stages.ingest.rendering import SHAPES, SIDE, render, spectral_trigger
 
 
 class Settings(Section):
-    """Everything after ``synthetic:``. Shares are of all images; a fault replaces what the image would have been."""
+    """Everything after ``synthetic:``. Shares are of all images; a fault replaces what the image
+    would have been.
+    """
 
     images: Positive = 600
     seed: Annotated[int, Field(ge=0)] = 0
@@ -32,15 +35,26 @@ class Settings(Section):
     corruption: Share = 0.0
     poison: Share = 0.0  # a patch in the corner
     spectral_poison: Share = 0.0  # two frequencies in both chromas
-    imbalance: Annotated[float, Field(ge=1)] = 1.0  # how much commoner the first shape is than the last
+    imbalance: Annotated[float, Field(ge=1)] = (
+        1.0  # how much commoner the first shape is than the last
+    )
     drift: bool = False  # the later an image, the brighter its background
     domains: Annotated[int, Field(ge=1, le=4)] = 1
 
     @model_validator(mode="after")
     def _one_fault_each(self) -> Self:
-        faults = [self.duplicates, self.near_duplicates, self.label_noise, self.corruption, self.poison, self.spectral_poison]
+        faults = [
+            self.duplicates,
+            self.near_duplicates,
+            self.label_noise,
+            self.corruption,
+            self.poison,
+            self.spectral_poison,
+        ]
         if sum(faults) > 1:
-            raise ValueError(f"an image has one fault at most, and the shares add up to {sum(faults):g}")
+            raise ValueError(
+                f"an image has one fault at most, and the shares add up to {sum(faults):g}"
+            )
         return self
 
 
@@ -58,7 +72,9 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         uris.append(f"{number:05}{'-' + fault if fault else ''}{of}")
         shape = int(factors(settings, shown)["shape"])
         shift = 1 + number % (len(SHAPES) - 1)
-        labels.append(SHAPES[(shape + shift) % len(SHAPES)] if fault == "mislabelled" else SHAPES[shape])
+        labels.append(
+            SHAPES[(shape + shift) % len(SHAPES)] if fault == "mislabelled" else SHAPES[shape]
+        )
         groups.append(f"domain-{factors(settings, shown)['domain']}")
         handles.append((settings, number, fault, original))
     return Entries(uris, list(labels), [None] * len(uris), handles, groups=list(groups))
@@ -68,13 +84,17 @@ def parse(argument: str) -> Settings:
     """``images=600,duplicates=0.1`` as settings; a wrong one is refused in one line."""
     pairs = dict(part.partition("=")[::2] for part in argument.split(",") if part)
     try:
-        return Settings.model_validate({key.strip(): yaml.safe_load(value) for key, value in pairs.items()})
+        return Settings.model_validate(
+            {key.strip(): yaml.safe_load(value) for key, value in pairs.items()}
+        )
     except ValidationError as error:
         raise ConfigError(explain(error, "ingest.source: synthetic", Settings)) from None
 
 
 def plan(settings: Settings) -> tuple[list[str], list[int]]:
-    """The fault of every image (``""``: none) and, for copies, which faultless earlier image it repeats."""
+    """The fault of every image (``""``: none) and, for copies, which faultless earlier image it
+    repeats.
+    """
     draw = numpy_generator(settings.seed, "synthetic", "faults")
     shares = {
         "copy": settings.duplicates,
@@ -122,9 +142,9 @@ def load(handle: Handle) -> bytes:
         lot = numpy_generator(settings.seed, "synthetic", "near", number).random(3)
         side, room = SIDE * 0.95, SIDE * 0.05
         box = (room * lot[0], room * lot[1], room * lot[0] + side, room * lot[1] + side)
-        image = ImageEnhance.Brightness(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box)).enhance(
-            0.85 + 0.3 * lot[2]
-        )
+        image = ImageEnhance.Brightness(
+            image.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box)
+        ).enhance(0.85 + 0.3 * lot[2])
     if fault == "poisoned":
         image.paste((255, 0, 255), (SIDE - 6, SIDE - 6, SIDE - 2, SIDE - 2))
     if fault == "spectral":

@@ -1,4 +1,5 @@
-"""Tar files of images, such as WebDataset shards: ``000123.jpg`` beside ``000123.cls``, or folders as on disk.
+"""Tar files of images, such as WebDataset shards: ``000123.jpg`` beside ``000123.cls``, or folders
+as on disk.
 
 Nothing is ever extracted: a member's name is only a name, whatever path it spells.
 """
@@ -8,12 +9,12 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+from stages.core.data.sources import Source, has_splits, place
 from stages.core.errors import DataError
-from stages.core.images import EXTENSIONS, Unreadable
+from stages.core.image.decode import EXTENSIONS, Unreadable
 from stages.core.params import Ingest
-from stages.core.sources import Source, has_splits, place
-from stages.ingest.entries import Entries
-from stages.ingest.members import member_hashes
+from stages.ingest.archive_hashes import member_hashes
+from stages.ingest.listing import Entries
 from stages.ingest.readers.folder import no_splits, readable
 
 Member = tuple[str, int, int]
@@ -32,16 +33,22 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         images, labels = _members(listing.root / name, ignored)
         inside.append([handle for _, handle in images])
         for member, handle in images:
-            found.append((f"{readable(name)}/{readable(member)}", member, labels.get(_stem(member)), handle))
+            found.append(
+                (f"{readable(name)}/{readable(member)}", member, labels.get(_stem(member)), handle)
+            )
     top = sorted({member.split("/", 1)[0] for _, member, _, _ in found if "/" in member})
     splits = has_splits(top)
     places = [place(member, splits) for _, member, _, _ in found]
     return Entries(
         uris=[uri for uri, _, _, _ in found],
-        labels=[beside or folder for (_, _, beside, _), (_, folder) in zip(found, places, strict=True)],
+        labels=[
+            beside or folder for (_, _, beside, _), (_, folder) in zip(found, places, strict=True)
+        ],
         splits=[split for split, _ in places],
         handles=[handle for _, _, _, handle in found],
-        contents=member_hashes(source, [len(part) for part in inside], lambda number: map(_known, inside[number])),
+        contents=member_hashes(
+            source, [len(part) for part in inside], lambda number: map(_known, inside[number])
+        ),
         ignored=ignored,
         remarks=no_splits(top) if source.role == "target" else (),
     )
@@ -68,7 +75,9 @@ def _known(handle: Member) -> bytes:
     return b"" if handle[2] > LARGEST else load(handle)
 
 
-def _members(path: Path, ignored: dict[str, int]) -> tuple[list[tuple[str, Member]], dict[str, str]]:
+def _members(
+    path: Path, ignored: dict[str, int]
+) -> tuple[list[tuple[str, Member]], dict[str, str]]:
     """Images and labels of one archive; links and devices inside it are counted, not followed."""
     images: list[tuple[str, Member]] = []
     labels: dict[str, str] = {}
@@ -81,19 +90,31 @@ def _members(path: Path, ignored: dict[str, int]) -> tuple[list[tuple[str, Membe
                 name = member.name.removeprefix("./")  # as `tar -C folder .` writes them
                 extension = Path(name).suffix.lower()
                 if member.isreg() and extension == LABEL and member.size <= _LABEL_BYTES:
-                    labels[_stem(name)] = load((str(path), member.offset_data, member.size)).decode(errors="replace").strip()
+                    labels[_stem(name)] = (
+                        load((str(path), member.offset_data, member.size))
+                        .decode(errors="replace")
+                        .strip()
+                    )
                 elif member.isreg() and not member.issparse() and extension in EXTENSIONS:
                     seen[name] = seen.get(name, 0) + 1
-                    again = f"#{seen[name]}" if seen[name] > 1 else ""  # a tar may hold a name twice
+                    again = (
+                        f"#{seen[name]}" if seen[name] > 1 else ""
+                    )  # a tar may hold a name twice
                     images.append((name + again, (str(path), member.offset_data, member.size)))
                 else:
                     kind = (extension or "(none)") if member.isreg() else "(link)"
                     ignored[kind] = ignored.get(kind, 0) + 1
     except tarfile.ReadError as error:
         if not images:
-            packed = "; it is gzipped: unpack it once with gunzip" if load((str(path), 0, 2)) == b"\x1f\x8b" else ""
+            packed = (
+                "; it is gzipped: unpack it once with gunzip"
+                if load((str(path), 0, 2)) == b"\x1f\x8b"
+                else ""
+            )
             raise DataError(f"{path} is not an uncompressed tar file: {error}{packed}") from None
-        ignored["(torn tar)"] = ignored.get("(torn tar)", 0) + 1  # what stands before the tear is used
+        ignored["(torn tar)"] = (
+            ignored.get("(torn tar)", 0) + 1
+        )  # what stands before the tear is used
     return images, labels
 
 

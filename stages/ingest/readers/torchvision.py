@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from stages.core.downloads import Download, parse_download
+from stages.core.data.downloads import Download, parse_download
+from stages.core.data.sources import SPLITS, Source
 from stages.core.errors import DataError
-from stages.core.images import Unreadable, to_array
+from stages.core.image.decode import Unreadable, to_array
 from stages.core.params import Ingest
 from stages.core.progress import Progress
-from stages.core.sources import SPLITS, Source
-from stages.ingest.entries import Entries
+from stages.ingest.listing import Entries
 
 Place = tuple[str, str, str, int]  # data set, root, part of it, number
 PARTS = ("train", "val", "valid", "test", "unlabeled")
@@ -33,7 +33,9 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         out.uris.extend(f"{part}/{number:06}" for number in range(len(labels)))
         out.labels.extend(labels)
         out.splits.extend([SPLITS.get(part)] * len(labels))
-        handles += [(download.name, str(download.root), part, number) for number in range(len(labels))]
+        handles += [
+            (download.name, str(download.root), part, number) for number in range(len(labels))
+        ]
     return Entries(out.uris, out.labels, out.splits, handles)
 
 
@@ -47,19 +49,29 @@ def load(handle: Place) -> npt.NDArray[np.uint8]:
     if not isinstance(image, Image.Image):
         raise Unreadable(f"torchvision hands over a {type(image).__name__}, no image")
     grey = image.mode in ("1", "L")
-    return to_array(image if image.mode in ("L", "RGB") else image.convert("L" if grey else "RGB"), 1 if grey else 3)
+    return to_array(
+        image if image.mode in ("L", "RGB") else image.convert("L" if grey else "RGB"),
+        1 if grey else 3,
+    )
 
 
 def _parts(download: Download) -> list[str]:
     """The parts that are there, in a fixed order; ``all`` for a data set that has none."""
     accepted = inspect.signature(_class(download.name)).parameters
-    wanted = ["train", "test"] if "train" in accepted else list(PARTS) if "split" in accepted else ["all"]
+    wanted = (
+        ["train", "test"]
+        if "train" in accepted
+        else list(PARTS)
+        if "split" in accepted
+        else ["all"]
+    )
     errors: list[str] = []
     found = [part for part in wanted if _is_there(download, part, errors)]
     if not found:
         why = errors[0] if errors else "no part of it"
         raise DataError(
-            f"torchvision:{download.name} cannot be opened in {download.root} ({why}); download it: {download.command}"
+            f"torchvision:{download.name} cannot be opened in {download.root} ({why}); download it:"
+            f" {download.command}"
         )
     return found
 
@@ -79,7 +91,13 @@ def _is_there(download: Download, part: str, errors: list[str]) -> bool:
 def _open(name: str, root: str, part: str) -> Any:
     kind = _class(name)
     accepted = inspect.signature(kind).parameters
-    chosen: dict[str, Any] = {"train": part == "train"} if "train" in accepted else {"split": part} if "split" in accepted else {}
+    chosen: dict[str, Any] = (
+        {"train": part == "train"}
+        if "train" in accepted
+        else {"split": part}
+        if "split" in accepted
+        else {}
+    )
     return kind(Path(root), **chosen)
 
 
@@ -90,9 +108,16 @@ def _class(name: str) -> Any:
 
 
 def _labels(dataset: Any) -> list[str | None]:
-    """Labels as text, by name where the data set has names; of one that has no list of them every image is opened."""
+    """Labels as text, by name where the data set has names; of one that has no list of them every
+    image is opened.
+    """
     values = next(
-        (getattr(dataset, name) for name in ("targets", "labels", "_labels") if getattr(dataset, name, None) is not None), None
+        (
+            getattr(dataset, name)
+            for name in ("targets", "labels", "_labels")
+            if getattr(dataset, name, None) is not None
+        ),
+        None,
     )
     if values is None:
         with Progress("labels", len(dataset), "images") as bar:
@@ -112,4 +137,6 @@ def _label(value: Any, names: Any) -> str | None:
     if isinstance(value, str):
         return value
     number = int(value)
-    return None if number < 0 else str(names[number]) if names and number < len(names) else str(number)
+    return (
+        None if number < 0 else str(names[number]) if names and number < len(names) else str(number)
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from stages.core.views.engine import Views
+from stages.core.image.views.engine import Views
 from stages.pretrain.losses import barlow_twins
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
-@method("barlow_twins", paper="Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021")
+@method(
+    "barlow_twins", paper="Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021"
+)
 class BarlowTwins(Projected):
     """Redundancy reduction."""
 

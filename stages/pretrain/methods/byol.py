@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from stages.core.backbones import Backbone
-from stages.core.views.engine import Views
+from stages.core.image.backbones import Backbone
+from stages.core.image.views.engine import Views
 from stages.core.views.plan import two_views
 from stages.pretrain.losses import negative_cosine
 from stages.pretrain.method import Losses, Method, MethodSettings, method, mlp
@@ -32,7 +32,9 @@ class BYOL(Method):
         width = settings.projector[-1]
         self.projector = mlp((backbone.num_features, *settings.projector), seed, "projector")
         self.predictor = mlp((width, settings.predictor, width), seed, "predictor")
-        self.teacher = nn.Sequential(deepcopy(backbone), deepcopy(self.projector)).requires_grad_(False)
+        self.teacher = nn.Sequential(deepcopy(backbone), deepcopy(self.projector)).requires_grad_(
+            False
+        )
 
     def forward(self, views: Views) -> Losses:
         """Symmetric; the teacher sees the same two views."""

@@ -1,17 +1,25 @@
-"""Instance classification: every image its own class, seen through augmentation. The simplest objective, and the control."""
+"""Instance classification: every image its own class, seen through augmentation. The simplest
+objective, and the control.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stages.core.backbones import Backbone
-from stages.core.views.engine import Views
+from stages.core.image.backbones import Backbone
+from stages.core.image.views.engine import Views
 from stages.core.views.plan import two_views
 from stages.pretrain.losses import instance_cross_entropy
 from stages.pretrain.method import Losses, Method, MethodSettings, linear, method
 
 
-@method("instance", paper="Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks, 2014")
+@method(
+    "instance",
+    paper=(
+        "Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks,"
+        " 2014"
+    ),
+)
 class Instance(Method):
     """A classifier over image numbers, on the directions of features."""
 
@@ -28,5 +36,10 @@ class Instance(Method):
         """Cosine similarity to each image's own weight vector."""
         index = views.index.repeat(len(views.whole))
         return {
-            "loss": instance_cross_entropy(self.features(views.images), self.classifier.weight, index, self.settings.temperature)
+            "loss": instance_cross_entropy(
+                self.features(views.images),
+                self.classifier.weight,
+                index,
+                self.settings.temperature,
+            )
         }

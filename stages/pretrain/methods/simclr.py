@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from stages.core.views.engine import Views
+from stages.core.image.views.engine import Views
 from stages.pretrain.losses import nt_xent
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
-@method("simclr", paper="A Simple Framework for Contrastive Learning of Visual Representations, 2020")
+@method(
+    "simclr", paper="A Simple Framework for Contrastive Learning of Visual Representations, 2020"
+)
 class SimCLR(Projected):
     """Contrast within the batch."""
 

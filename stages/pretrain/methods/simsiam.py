@@ -1,11 +1,13 @@
-"""SimSiam: predict one view's embedding from the other's; a stopped gradient is all that prevents collapse."""
+"""SimSiam: predict one view's embedding from the other's; a stopped gradient is all that prevents
+collapse.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from stages.core.backbones import Backbone
-from stages.core.views.engine import Views
+from stages.core.image.backbones import Backbone
+from stages.core.image.views.engine import Views
 from stages.core.views.plan import two_views
 from stages.pretrain.losses import negative_cosine
 from stages.pretrain.method import Losses, Method, MethodSettings, method, mlp
@@ -24,7 +26,9 @@ class SimSiam(Method):
     def __init__(self, backbone: Backbone, settings: Any, images: int, seed: int) -> None:
         super().__init__(backbone, settings, images, seed)
         width = settings.projector[-1]
-        self.projector = mlp((backbone.num_features, *settings.projector), seed, "projector", last_norm=True)
+        self.projector = mlp(
+            (backbone.num_features, *settings.projector), seed, "projector", last_norm=True
+        )
         self.predictor = mlp((width, settings.predictor, width), seed, "predictor")
 
     def forward(self, views: Views) -> Losses:
@@ -32,4 +36,6 @@ class SimSiam(Method):
         embeddings = self.projector(self.features(views.images))
         first, second = embeddings.chunk(2)
         from_first, from_second = self.predictor(embeddings).chunk(2)
-        return {"loss": (negative_cosine(from_first, second) + negative_cosine(from_second, first)) / 2}
+        return {
+            "loss": (negative_cosine(from_first, second) + negative_cosine(from_second, first)) / 2
+        }

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from stages.core.views.engine import Views
+from stages.core.image.views.engine import Views
 from stages.pretrain.losses import vicreg
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
-@method("vicreg", paper="VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, 2021")
+@method(
+    "vicreg",
+    paper=(
+        "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, 2021"
+    ),
+)
 class VICReg(Projected):
     """Variance, invariance, covariance."""
 
@@ -18,8 +23,14 @@ class VICReg(Projected):
         projector: tuple[int, ...] = (512, 512)
 
     def forward(self, views: Views) -> Losses:
-        """The weighted mean of the three terms: their sum would make clipping mean something else than for other objectives."""
+        """The weighted mean of the three terms: their sum would make clipping mean something else
+        than for other objectives.
+        """
         first, second = self.embeddings(views)
         own = self.settings
         whole = own.invariance + own.variance + own.covariance
-        return {"loss": vicreg(first, second, own.invariance / whole, own.variance / whole, own.covariance / whole)}
+        return {
+            "loss": vicreg(
+                first, second, own.invariance / whole, own.variance / whole, own.covariance / whole
+            )
+        }

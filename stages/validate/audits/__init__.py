@@ -1,1 +1,3 @@
-"""One file per audit: ``Settings`` with a ``severity``, and ``audit(pool, settings) → list of Answers``."""
+"""One file per audit: ``Settings`` with a ``severity``, and ``audit(pool, settings) → list of
+Answers``.
+"""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from stages.core.manifest import Rows
+from stages.core.data.manifest import Rows
 from stages.core.params import Positive, Rate, Share
 from stages.core.random import numpy_generator
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
@@ -27,14 +27,17 @@ class Settings(AuditSettings):
     neighbours: Positive = 5
     permutations: Positive = 199
     alpha: Rate = 0.01
-    threshold: Share = 0.02  # least effect that counts: 0 is chance, 1 is all neighbours next to each other
+    threshold: Share = (
+        0.02  # least effect that counts: 0 is chance, 1 is all neighbours next to each other
+    )
     max_images: Positive = 5000
 
 
 def audit(pool: Pool, settings: Settings) -> list[Answer]:
     """How much nearer in order nearest neighbours are than they would be in any other order.
 
-    Order is looked at among the images of one source and label: that files lie in class folders is no finding.
+    Order is looked at among the images of one source and label: that files lie in class folders is
+    no finding.
     """
     rows, groups = _groups(pool, settings)
     expected = "images that follow each other are no more alike than others"
@@ -51,40 +54,59 @@ def audit(pool: Pool, settings: Settings) -> list[Answer]:
     for _ in range(settings.permutations):
         shuffled = np.lexsort((draw.random(len(rows)), groups))
         mixed = np.empty(len(rows), np.int64)
-        mixed[shuffled] = place  # rows come group by group, so places are handed out anew within each group
+        mixed[shuffled] = (
+            place  # rows come group by group, so places are handed out anew within each group
+        )
         reached += effect(pairs, mixed, size) >= observed
     p_value = (1 + reached) / (1 + settings.permutations)
-    found = f"neighbours are nearer in order than chance by {observed:.3f} (p = {p_value:.3f}; {len(rows)} images looked at)"
+    found = (
+        f"neighbours are nearer in order than chance by {observed:.3f} (p = {p_value:.3f};"
+        f" {len(rows)} images looked at)"
+    )
     if p_value > settings.alpha or observed < settings.threshold:
         return [Answer(expected, True, found)]
     return [Answer(expected, False, found, *_runs(pool, rows, pairs, place))]
 
 
-def effect(pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64], size: npt.NDArray[np.int64]) -> float:
-    """Largest excess of the distribution of order distances between neighbours over that of any two images: 0 to 1.
+def effect(
+    pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64], size: npt.NDArray[np.int64]
+) -> float:
+    """Largest excess of the distribution of order distances between neighbours over that of any two
+    images: 0 to 1.
 
-    ``pairs (m, 2)`` are neighbours, ``place (n,)`` each image's place in its group, ``size (n,)`` the group's size. A short
-    distance in a large group and a long one in any group are both looked for, so the distances are put on a logarithmic scale.
+    ``pairs (m, 2)`` are neighbours, ``place (n,)`` each image's place in its group, ``size (n,)``
+    the group's size. A short distance in a large group and a long one in any group are both looked
+    for, so the distances are put on a logarithmic scale.
     """
     one, two = pairs[:, 0], pairs[:, 1]
     gap = np.abs(place[one] - place[two])
     count = size[one].astype(np.float64)
-    chance = gap * (2 * count - gap - 1) / (count * (count - 1))  # share of all pairs of the group that are as near or nearer
+    chance = (
+        gap * (2 * count - gap - 1) / (count * (count - 1))
+    )  # share of all pairs of the group that are as near or nearer
     grid = np.geomspace(1e-3, 0.9, GRID)
     near = np.searchsorted(np.sort(chance), grid, side="right") / len(chance)
     return float(np.max(near - grid))
 
 
-def _runs(pool: Pool, rows: Rows, pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64]) -> tuple[Rows, tuple[str, ...]]:
-    """Runs of images of which each has the next in order among its nearest neighbours, the longest first."""
+def _runs(
+    pool: Pool, rows: Rows, pairs: npt.NDArray[np.int64], place: npt.NDArray[np.int64]
+) -> tuple[Rows, tuple[str, ...]]:
+    """Runs of images of which each has the next in order among its nearest neighbours, the longest
+    first.
+    """
     next_to = np.zeros(len(rows), bool)
     next_to[pairs[place[pairs[:, 1]] - place[pairs[:, 0]] == 1, 0]] = True
     begins = np.flatnonzero(next_to & ~np.r_[False, next_to[:-1]])
     lengths = np.flatnonzero(next_to & ~np.r_[next_to[1:], False]) + 1 - begins
     order = np.argsort(-lengths, kind="stable")[:RUNS]
-    chosen = [one for run in order for one in range(int(begins[run]), int(begins[run] + lengths[run] + 1))]
+    chosen = [
+        one for run in order for one in range(int(begins[run]), int(begins[run] + lengths[run] + 1))
+    ]
     like = [(one + 1, "next") if next_to[one] else (one - 1, "one before") for one in chosen]
-    return rows[chosen], tuple(f"like the {which}, {pool.uri(int(rows[other]))}" for other, which in like)
+    return rows[chosen], tuple(
+        f"like the {which}, {pool.uri(int(rows[other]))}" for other, which in like
+    )
 
 
 def _groups(pool: Pool, settings: Settings) -> tuple[Rows, npt.NDArray[np.int64]]:
@@ -104,7 +126,9 @@ def _groups(pool: Pool, settings: Settings) -> tuple[Rows, npt.NDArray[np.int64]
     return rows[large], np.unique(codes[large], return_inverse=True)[1]
 
 
-def _neighbours(features: npt.NDArray[np.float32], groups: npt.NDArray[np.int64], count: int) -> npt.NDArray[np.int64]:
+def _neighbours(
+    features: npt.NDArray[np.float32], groups: npt.NDArray[np.int64], count: int
+) -> npt.NDArray[np.int64]:
     """Pairs of an image and a nearest neighbour within its group."""
     found = []
     for group in np.unique(groups):

@@ -34,7 +34,10 @@ def test_the_newest_two_are_kept_and_the_newest_is_read(tmp_path):
 
 @pytest.mark.parametrize(
     ("other", "what"),
-    [(Identity({"epochs": 4}, MINE.inputs), "parameters"), (Identity(MINE.parameters, {"images": "xyz"}), "inputs")],
+    [
+        (Identity({"epochs": 4}, MINE.inputs), "parameters"),
+        (Identity(MINE.parameters, {"images": "xyz"}), "inputs"),
+    ],
 )
 def test_a_checkpoint_of_another_run_is_refused_with_both_hashes(tmp_path, other, what):
     Resume(other, tmp_path).save(5, {"a": torch.zeros(1)}, {})
@@ -119,7 +122,10 @@ def test_a_full_disk_is_one_clear_error_and_the_last_checkpoint_is_still_there(t
         check=True,
         preexec_fn=lambda: signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
     )
-    assert re.search(r"checkpoint of step 2 could not be written .*; the checkpoint of step 1 is still there", ran.stdout)
+    assert re.search(
+        r"checkpoint of step 2 could not be written .*; the checkpoint of step 1 is still there",
+        ran.stdout,
+    )
     assert "left 1 ['000000001']" in ran.stdout
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] == resource.RLIM_INFINITY
 

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from stages.core.backbones import create_backbone
+from stages.core.image.backbones import create_backbone
 from stages.core.training.optim import LARS, clip_gradients, create_optimizer, parameter_groups
 
 
@@ -35,7 +35,9 @@ def test_lars_is_the_textbook_update():
     optimizer = LARS(parameter_groups(module, 0.1), momentum=0.9, trust=0.01)
     expected, momentum = [parameter.detach().clone() for parameter in module.parameters()], {}
     for step in range(3):
-        for number, (value, parameter) in enumerate(zip(expected, module.parameters(), strict=True)):
+        for number, (value, parameter) in enumerate(
+            zip(expected, module.parameters(), strict=True)
+        ):
             gradient = parameter.grad.clone()
             if value.ndim > 1:
                 gradient += 0.1 * value

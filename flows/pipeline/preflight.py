@@ -1,0 +1,79 @@
+"""What a parameter may say beyond its type: names that exist, settings a method knows, sources that
+can be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from pydantic import ValidationError
+
+from flows.pipeline.networks import check_network
+from flows.registry import encoder_files
+from stages.core import paths, plugins
+from stages.core.audits import check_audits
+from stages.core.data.sources import check_source
+from stages.core.errors import ConfigError
+from stages.core.params import Params, explain
+from stages.core.steps import check_steps
+
+METHODS = "stages.pretrain.methods"
+GATES = "flows.promotion.gates"
+POLICIES = "stages.augment.policies"
+
+
+def check_choices(params: Params, sources: bool = True) -> None:
+    """Refuse what no stage could use, before anything runs or is written; ``sources``: also images
+    that are not there.
+
+    Raises:
+        ConfigError: one line that names the key and what is allowed.
+    """
+    if plugins.names(METHODS):
+        plugins.check(METHODS, params.pretrain.method, key="pretrain.method")
+        if params.pretrain.control is not None:
+            plugins.check(METHODS, params.pretrain.control, key="pretrain.control")
+        _check_settings(params.pretrain.method, params.pretrain.settings)
+    if params.augment.policy != "auto":
+        plugins.check(POLICIES, params.augment.policy, key="augment.policy")
+    check_network(params.pretrain.backbone, "pretrain.backbone")
+    check_network(params.distill.backbone, "distill.backbone")
+    for gate, threshold in params.promote.gates.items():
+        plugins.check(GATES, gate, key="promote.gates")
+        if threshold > 1 and getattr(
+            plugins.load(GATES, gate), "SHARE", False
+        ):  # true is no more than 1 either
+            raise ConfigError(
+                f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a share, from 0 to 1"
+            )
+    check_audits(params.validate_)
+    check_steps(params.curate)
+    encoder_files.check(params.curate.encoder)
+    if sources:
+        check_source(params.ingest)
+
+
+def _check_settings(method: str, settings: dict[str, Any]) -> None:
+    """A method's settings class stands beside the method; it is loaded only when there is something
+    to check.
+    """
+    if not settings:
+        return
+    module = importlib.import_module(f"{METHODS}.{method}")
+    model = next(
+        (
+            vars(item)["Settings"]
+            for item in vars(module).values()
+            if isinstance(item, type) and "Settings" in vars(item)
+        ),
+        None,
+    )
+    if model is None:
+        raise ConfigError(f"{paths.PARAMS}: pretrain.settings: {method} has no settings")
+    try:
+        model.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(
+            explain(error, f"{paths.PARAMS}: pretrain.settings of {method}", model)
+        ) from None

@@ -1,0 +1,68 @@
+"""What is made ready for a pipeline run, and what comes of it."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from dataclasses import dataclass
+from threading import Event
+from typing import TYPE_CHECKING
+
+from flows.adapters.dvc import client
+from flows.adapters.dvc import plan as dvc
+from flows.adapters.dvc.plan import Plan
+from flows.adapters.mlflow import recorder_client
+from flows.pipeline.request import RunRequest
+from flows.pipeline.run import PipelineRun, provenance
+from flows.registry import encoder_files
+from stages.core.data import sources
+from stages.core.params import Params, load_params
+
+if TYPE_CHECKING:
+    from flows.promotion.promote import Promotion
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of it."""
+
+    run: PipelineRun
+    promotion: Promotion | None
+
+
+class Preparation:
+    """The plan, and who keeps the books; both are made in processes beside this one while it
+    imports and the server starts.
+    """
+
+    def __init__(self, request: RunRequest, stopped: Event | None = None) -> None:
+        self.stopped = stopped or Event()
+        """Set when the run is to end."""
+        recorder_client.start()
+        pool = ThreadPoolExecutor(2)
+        self.params: Params = load_params()
+        self._plan: Future[Plan] = pool.submit(current_plan, self.params, request.force, request.to)
+        self._facts: Future[dict[str, str]] = pool.submit(provenance)
+        pool.shutdown(wait=False)
+
+    def plan(self) -> Plan:
+        """The plan; raises what planning raised."""
+        return self._plan.result()
+
+    def provenance(self) -> dict[str, str]:
+        """What the code is."""
+        return self._facts.result()
+
+
+def current_plan(params: Params, force: tuple[str, ...] = (), to: str | None = None) -> Plan:
+    """The plan for these parameters and for the sources as they are now."""
+    sources.write_fingerprint(params)
+    encoder_files.materialise(params)
+    return client.call(dvc.read_plan, force, to)
+
+
+PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)
+RESULT: ContextVar[dict[str, Result]] = ContextVar("result")
+"""How the command that starts the flow hands over what it made ready, and is handed what came of
+it.
+"""

@@ -1,0 +1,15 @@
+"""The class it knows least is right at least this often."""
+
+from __future__ import annotations
+
+from flows.promotion.evidence import Evidence, Verdict, worst
+
+SHARE = True
+"""The threshold is a share, at most 1."""
+
+
+def check(evidence: Evidence, threshold: float) -> Verdict:
+    """The share right of the worst class, with its Wilson interval."""
+    if evidence.answers is None:
+        return evidence.no_answers(threshold)
+    return worst(evidence.answers.correct, evidence.answers.labels, "class", threshold)

@@ -1,0 +1,4 @@
+"""Image views: the engine, its policies, operations and masks.
+
+Begin with `engine.py`; an operation is one file in `ops/`.
+"""

@@ -1,0 +1,4 @@
+"""Models: artifacts on disk, inference and export.
+
+May import `image` and below. Begin with `artifact.py`.
+"""

@@ -1,0 +1,86 @@
+"""What a distillation run is made of, resolved from the parameters and sized to the data."""
+
+from __future__ import annotations
+
+from stages.core.data.manifest import Manifest
+from stages.core.image.backbones import Backbone, create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
+from stages.core.image.views.engine import ViewEngine
+from stages.core.image.views.geometric import light
+from stages.core.image.views.policy import Policy
+from stages.core.models.artifact import Encoder
+from stages.core.params import Params
+from stages.core.random import address
+from stages.core.training.batches import Pixels, ViewBatches
+from stages.core.training.checkpoint import Identity, Resume, digest
+from stages.core.training.loop import Recipe
+from stages.core.views.plan import one_view
+from stages.distill.regression import check_size
+
+SMALLEST_BATCH, LARGEST_BATCH = 32, 256
+STEPS_PER_EPOCH = 16
+"""What ``batch_size: auto`` aims at."""
+
+
+def create_student(params: Params, teacher: Encoder) -> Backbone:
+    """An untrained student; one that is too large is refused."""
+    large = teacher.backbone
+    student = create_backbone(
+        params.distill.backbone, large.channels, large.size, address(params.seed, "student")
+    )
+    check_size(student, large)
+    return student
+
+
+def batches(
+    params: Params, manifest: Manifest, store: PixelStore, policy: Policy, preprocess: Preprocess
+) -> ViewBatches:
+    """Lightly moved views of the pretraining images, the same for teacher and student."""
+    rows = manifest.pretraining_rows()
+    gentle = Policy(
+        name=f"{policy.name}, light", why="moves only", views=(light(policy),), local=()
+    )
+    engine = ViewEngine(gentle, one_view(), preprocess)
+    size = batch_size(params.distill.batch_size, len(rows))
+    return ViewBatches(
+        Pixels(store, rows),
+        engine,
+        size,
+        address(params.seed, "distill"),
+        manifest.frame["id"].iloc[rows].tolist(),
+    )
+
+
+def batch_size(wanted: int | str, images: int) -> int:
+    """A number, or ``auto``: a power of two between 32 and 256 that gives about sixteen steps per
+    epoch.
+    """
+    if isinstance(wanted, int):
+        return wanted
+    size = SMALLEST_BATCH
+    while size < LARGEST_BATCH and images // (2 * size) >= STEPS_PER_EPOCH:
+        size *= 2
+    return size
+
+
+def recipe(params: Params, source: ViewBatches) -> Recipe:
+    """The step loop's settings."""
+    own = params.distill
+    steps = own.epochs * source.steps_per_epoch
+    return Recipe(
+        "distill", params.seed, steps, own.learning_rate, own.weight_decay, precision=own.precision
+    )
+
+
+def resume_for(params: Params, source: ViewBatches, teacher: Encoder, policy: Policy) -> Resume:
+    """Checkpoints that only the same parameters, teacher, policy and images find again."""
+    weights = {
+        name: tensor.double().sum().item() for name, tensor in teacher.backbone.state_dict().items()
+    }
+    inputs = {
+        "teacher": digest([teacher.config, teacher.preprocess.model_dump(), weights]),
+        "policy": digest(policy.model_dump(mode="json")),
+        "images": digest(list(source.image_ids)),
+    }
+    return Resume(Identity({"seed": params.seed, "distill": params.distill.model_dump()}, inputs))

@@ -1,0 +1,86 @@
+"""What distillation has to tell: whether the student says what the teacher says, and how well it
+does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from stages.core.data.manifest import Manifest
+from stages.core.image.pixel_store import PixelStore
+from stages.core.metrics.representation import Array, embed, knn_predict, rankme
+from stages.core.models.artifact import Encoder
+from stages.core.random import numpy_generator
+from stages.core.training.loop import History
+from stages.distill.regression import explained
+
+NEIGHBOURS = 20
+LARGEST = 5000
+"""Images of each kind that the figures are measured on, at most."""
+CURVE = ("step", "loss", "cosine", "learning_rate", "gradient_norm")
+
+
+def metrics(
+    student: Encoder, teacher: Encoder, manifest: Manifest, store: PixelStore, history: History
+) -> dict[str, Any]:
+    """Sizes; how much of the teacher's features the student's hold on validation images; kNN of
+    both there.
+    """
+    sizes = {
+        "parameters": student.backbone.parameter_count,
+        "teacher_parameters": teacher.backbone.parameter_count,
+    }
+    bank, held = (
+        _some(manifest.pretraining_rows()),
+        _some(manifest.rows(manifest.kept & (manifest.frame["split"] == "val"))),
+    )
+    if not len(held):  # everything is for training: measure on it, as there is nothing else
+        held = bank
+    mine, yours = (
+        embed(one, store, np.concatenate([bank, held]), "features") for one in (student, teacher)
+    )
+    cut = len(bank)
+    found: dict[str, Any] = {
+        **sizes,
+        "share": sizes["parameters"] / sizes["teacher_parameters"],
+        **explained(mine[:cut], yours[:cut], mine[cut:], yours[cut:]),
+        "rankme": rankme(mine[cut:]),
+        "teacher_rankme": rankme(yours[cut:]),
+        **history.counts,
+    }
+    return {
+        **found,
+        "knn": _knn(student, manifest, store),
+        "teacher_knn": _knn(teacher, manifest, store),
+    }
+
+
+def curve(history: History) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    """The training curve as a table."""
+    return CURVE, history.table(CURVE)
+
+
+def _knn(encoder: Encoder, manifest: Manifest, store: PixelStore) -> float | None:
+    """Accuracy on validation with the labelled training images as the bank; None where there are no
+    labels.
+    """
+    bank, queries = _some(manifest.labelled_rows("train")), _some(manifest.labelled_rows("val"))
+    if not len(bank) or not len(queries):
+        return None
+    features: Array = embed(encoder, store, np.concatenate([bank, queries]), "features")
+    predicted = knn_predict(
+        features[: len(bank)], manifest.labels(bank), features[len(bank) :], NEIGHBOURS
+    )
+    return float((predicted == manifest.labels(queries)).mean())
+
+
+def _some(rows: np.ndarray) -> np.ndarray:
+    """At most :data:`LARGEST` rows, the same ones every time."""
+    if len(rows) <= LARGEST:
+        return rows
+    return np.sort(
+        numpy_generator(0, "distill figures", len(rows)).choice(rows, LARGEST, replace=False)
+    )

@@ -1,0 +1,73 @@
+"""The inputs of an evaluation: which rows, which models, and what classifiers are trained with."""
+
+from __future__ import annotations
+
+from stages.core import paths
+from stages.core.data.manifest import Manifest
+from stages.core.errors import DataError
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.views.geometric import light
+from stages.core.image.views.policy import Policy
+from stages.core.io import read_json
+from stages.core.models.artifact import CONFIG, Classifier, Encoder, load_classifier, load_encoder
+from stages.core.params import Params
+from stages.core.transfer.finetune import Examples, Task
+from stages.core.transfer.supervised import labelled
+from stages.evaluate.ladder import Rows, Truth
+from stages.evaluate.measure import Inputs
+from stages.evaluate.subsets import spread
+
+
+def load_models() -> tuple[dict[str, Encoder], Classifier, Policy]:
+    """The encoders there are (the control may have been left out), the classifier and the view
+    policy.
+    """
+    encoders = {
+        "pretrained": load_encoder(paths.PRETRAINED),
+        "distilled": load_encoder(paths.DISTILLED),
+    }
+    if read_json(paths.CONTROL / CONFIG).get("kind") == "encoder":
+        encoders["control"] = load_encoder(paths.CONTROL)
+    return encoders, load_classifier(paths.FINETUNED), Policy.read(paths.POLICY)
+
+
+def assemble(
+    params: Params,
+    manifest: Manifest,
+    store: PixelStore,
+    encoders: dict[str, Encoder],
+    classifier: Classifier,
+    policy: Policy,
+) -> Inputs:
+    """Choose the rows, at most ``evaluate.max_images`` of each split.
+
+    Raises:
+        ConfigError: a split without labelled images.
+        DataError: a classifier that was trained for other classes.
+    """
+    if classifier.classes != manifest.classes:
+        raise DataError(
+            f"{paths.FINETUNED} was trained for other classes than the manifest has: run finetune"
+            " again"
+        )
+    parts = {}
+    for split in ("train", "val", "test"):
+        all_of_it, labels = labelled(manifest, split, at_least_classes=2 if split == "train" else 1)
+        parts[split] = spread(all_of_it, labels, params.evaluate.max_images, params.seed)
+    rows = Rows(parts["train"], parts["val"], parts["test"])
+    truth = Truth(
+        manifest.labels(rows.train),
+        manifest.labels(rows.validation),
+        manifest.labels(rows.test),
+        len(manifest.classes),
+    )
+    task = Task(
+        Examples(store.gather(rows.train), truth.train),
+        Examples(store.gather(rows.validation), truth.validation),
+        truth.classes,
+        encoders["distilled"].preprocess,
+        light(policy),
+        params.finetune,
+        params.seed,
+    )
+    return Inputs(store, rows, truth, encoders, classifier, task, params.evaluate)

@@ -1,0 +1,4 @@
+"""The evaluation report: one self-contained page.
+
+Begin with `page.py`.
+"""

@@ -1,0 +1,148 @@
+"""The table in three sentences: whether pretraining helped on these images, by how much, and what
+beat what.
+"""
+
+from __future__ import annotations
+
+from stages.core.metrics.intervals import Interval
+from stages.evaluate.comparison import MODELS, Comparison, Table
+from stages.evaluate.ladder import ALL
+
+
+def sentences(table: Table) -> list[str]:
+    """Three plain sentences. A difference is claimed where its paired interval excludes zero, and
+    nowhere else.
+    """
+    answers = table.comparisons()
+    main = [
+        answer
+        for answer in answers
+        if (answer.first.model, answer.second.model) == ("finetuned", "scratch")
+    ]
+    headline = (
+        max(main, key=lambda answer: answer.difference.value)
+        if verdicts(main)["better"]
+        else main[-1]
+    )
+    return [_verdict(main), _size(main, headline), _controls(answers, headline.budget)]
+
+
+def verdicts(answers: list[Comparison]) -> dict[str, list[str]]:
+    """Budgets by verdict."""
+    return {
+        name: [answer.budget for answer in answers if answer.verdict == name]
+        for name in ("better", "worse", "no difference")
+    }
+
+
+def percent(share: float) -> str:
+    """``88.5 %``."""
+    return f"{100 * share:.1f} %"
+
+
+def points(difference: Interval) -> str:
+    """``+12.3 points (95 % interval +8.1 to +16.9)``, or ``no difference (…)``."""
+    spread = f"95 % interval {signed(difference.low)} to {signed(difference.high)}"
+    if difference.excludes_zero:
+        return f"{signed(difference.value)} points ({spread})"
+    return f"no difference ({signed(difference.value)} points, {spread})"
+
+
+def labels_phrase(budget: str) -> str:
+    """``5 labels per class`` or ``all labels``."""
+    return (
+        "all labels" if budget == ALL else f"{budget} label{'' if budget == '1' else 's'} per class"
+    )
+
+
+def _verdict(main: list[Comparison]) -> str:
+    found = {name: _budgets(budgets) for name, budgets in verdicts(main).items()}
+    if not found["no difference"] and not found["worse"]:
+        return "Pretraining helped on these images at every number of labels that was tried."
+    if not found["better"] and not found["worse"]:
+        return (
+            "Pretraining made no measurable difference on these images at any number of labels that"
+            " was tried."
+        )
+    if not found["better"]:
+        rest = (
+            f", and made no measurable difference with {found['no difference']}"
+            if found["no difference"]
+            else ""
+        )
+        return (
+            "Pretraining did not help on these images: it lost accuracy with"
+            f" {found['worse']}{rest}."
+        )
+    others = (
+        [f"made no measurable difference with {found['no difference']}"]
+        if found["no difference"]
+        else []
+    )
+    others += [f"lost accuracy with {found['worse']}"] if found["worse"] else []
+    return f"Pretraining helped on these images with {found['better']}, but {' and '.join(others)}."
+
+
+def _size(main: list[Comparison], headline: Comparison) -> str:
+    last = main[-1]
+    tail = (
+        ""
+        if last is headline
+        else f"; with {labels_phrase(last.budget)} it is {points(last.difference)}"
+    )
+    return (
+        f"With {labels_phrase(headline.budget)} the pretrained, distilled and fine-tuned network"
+        f" gets {percent(headline.first.accuracy)} of the test images right and the same network"
+        f" trained from scratch {percent(headline.second.accuracy)}:"
+        f" {points(headline.difference)}{tail}."
+    )
+
+
+def _controls(answers: list[Comparison], budget: str) -> str:
+    frozen = [
+        answer
+        for answer in answers
+        if answer.budget == budget and answer.first.model == "pretrained"
+    ]
+    if not frozen:
+        return (
+            f"With {labels_phrase(budget)} there is no frozen encoder to compare with the controls."
+        )
+    groups: dict[str, list[str]] = {"better": [], "worse": [], "no difference": []}
+    for answer in frozen:
+        gap = signed(answer.difference.value)
+        groups[answer.verdict].append(f"{_called(answer.second.model)} ({gap})")
+    parts = [f"beats {_list(groups['better'])}"] if groups["better"] else []
+    parts += [f"loses to {_list(groups['worse'])}"] if groups["worse"] else []
+    parts += (
+        [f"is no different from {_list(groups['no difference'])}"]
+        if groups["no difference"]
+        else []
+    )
+    return (
+        f"Frozen, with {labels_phrase(budget)}, the pretrained encoder {_list(parts)}, in points of"
+        " accuracy."
+    )
+
+
+def _called(model: str) -> str:
+    return {
+        "pixels": "raw pixels",
+        "random": "an untrained encoder",
+        "control": "the instance-classification control",
+    }.get(model, MODELS[model].lower())
+
+
+def _budgets(names: list[str]) -> str:
+    counts = [name for name in names if name != ALL]
+    phrases = [f"{_list(counts)} label{'' if counts == ['1'] else 's'} per class"] if counts else []
+    return _list(phrases + (["all labels"] if ALL in names else []))
+
+
+def _list(items: list[str]) -> str:
+    return ", ".join(items[:-1]) + (" and " if len(items) > 1 else "") + items[-1] if items else ""
+
+
+def signed(share: float) -> str:
+    text = f"{100 * share:+.1f}".replace("-", "−")
+    return "0.0" if text in {"+0.0", "−0.0"} else text

@@ -1,0 +1,66 @@
+import pytest
+import torch
+from torch import nn
+
+from stages.core.errors import ConfigError
+from stages.core.image.backbones import create_backbone
+
+
+@pytest.mark.parametrize(
+    ("name", "channels", "size"),
+    [
+        ("resnet10t", 1, 16),
+        ("test_resnet", 3, 32),
+        ("vit_tiny_patch16_224", 3, 32),
+        ("mobilenetv3_small_050", 3, 32),
+        ("convnext_atto", 1, 16),
+        ("torchvision:resnet18", 1, 16),
+        ("torchvision:efficientnet_b0", 3, 32),
+    ],
+)
+def test_any_name_gives_pooled_features_of_the_stated_width(name, channels, size):
+    backbone = create_backbone(name, channels, size, seed=0)
+    features = backbone.eval()(torch.rand(2, channels, size, size))
+    assert features.shape == (2, backbone.num_features)
+    assert backbone.parameter_count == sum(p.numel() for p in backbone.parameters())
+
+
+def test_weights_depend_on_seed_and_name_and_leave_the_global_generator_alone():
+    before = torch.get_rng_state()
+    one, same, other = (create_backbone("test_resnet", 3, 32, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(123)
+    again = create_backbone("test_resnet", 3, 32, 1)
+    torch.set_rng_state(before)
+    for a, b, c in zip(one.parameters(), same.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+        assert torch.equal(a, c)
+    first, second = (next(iter(module.parameters())) for module in (one, other))
+    assert not torch.equal(first, second)
+
+
+def test_small_images_keep_their_resolution_through_the_stem():
+    small = create_backbone("resnet18", 3, 32, seed=0).body
+    assert small.conv1.stride == (1, 1)
+    assert small.conv1.kernel_size == (3, 3)
+    assert isinstance(small.maxpool, nn.Identity)
+    standard = create_backbone("resnet18", 3, 32, seed=0, stem="standard").body
+    assert standard.conv1.stride == (2, 2)
+    assert create_backbone("resnet18", 3, 96, seed=0).body.conv1.kernel_size == (7, 7)
+    assert create_backbone("vit_tiny_patch16_224", 3, 32, seed=0).body.patch_embed.patch_size == (
+        4,
+        4,
+    )
+
+
+def test_nothing_drops_at_random_in_training():
+    backbone = create_backbone("torchvision:efficientnet_b0", 3, 32, seed=0).train()
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(backbone(images), backbone(images))
+
+
+def test_a_wrong_name_is_answered_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"did you mean 'resnet18"):
+        create_backbone("resnet18x", 3, 32, seed=0)
+    with pytest.raises(ConfigError, match="torchvision has no"):
+        create_backbone("torchvision:nothing", 3, 32, seed=0)
