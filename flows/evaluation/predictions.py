@@ -58,6 +58,19 @@ class Predictions:
             answers[tried].astype(str).to_numpy() == self.labels[tried, None], dtype=np.float64
         )
 
+    def right(self, control: str) -> NDArray[np.bool_] | None:
+        """Whether a control was right, ``(N,)``; None where the evaluation kept no such control."""
+        found = self.table.get(f"right_{control}")
+        return None if found is None else found.to_numpy(bool)
+
+    @property
+    def method(self) -> str:
+        """How the classifier was made: ``linear``, ``full`` or ``scratch``; empty where it is not
+        known.
+        """
+        found = self.table.get("method")
+        return "" if found is None or not len(found) else str(found.iloc[0])
+
     def labels_of(self, ids: NDArray[Any]) -> NDArray[Any]:
         """The labels of these images, ``(N,)``."""
         known = dict(zip(self.table["id"].astype(str), self.labels, strict=True))

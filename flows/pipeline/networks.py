@@ -22,7 +22,9 @@ def check_network(name: str, key: str) -> None:
     """
     library = "torchvision" if name.startswith(TORCHVISION) else "timm"
     plain = (
-        name.removeprefix(TORCHVISION) if library == "torchvision" else name.partition(".")[0]
+        name.removeprefix(TORCHVISION)
+        if library == "torchvision"
+        else name.partition("@")[0].partition(".")[0]
     )  # timm: NAME.WEIGHTS
     if _is_registered(plain, library):
         return

@@ -32,13 +32,15 @@ def check_choices(params: Params, sources: bool = True) -> None:
     """
     if plugins.names(METHODS):
         plugins.check(METHODS, params.pretrain.method, key="pretrain.method")
-        if params.pretrain.control is not None:
+        if params.pretrain.control not in {None, "auto"}:
             plugins.check(METHODS, params.pretrain.control, key="pretrain.control")
         _check_settings(params.pretrain.method, params.pretrain.settings)
     if params.augment.policy != "auto":
         plugins.check(POLICIES, params.augment.policy, key="augment.policy")
-    check_network(params.pretrain.backbone, "pretrain.backbone")
-    check_network(params.distill.backbone, "distill.backbone")
+    if params.pretrain.backbone != "auto":
+        check_network(params.pretrain.backbone, "pretrain.backbone")
+    if params.distill.backbone is not None:
+        check_network(params.distill.backbone, "distill.backbone")
     for gate, threshold in params.promote.gates.items():
         plugins.check(GATES, gate, key="promote.gates")
         if threshold > 1 and getattr(

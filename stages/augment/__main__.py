@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from stages.augment.preview import IMAGES, sheet, views_of
 from stages.augment.resolve import resolve
+from stages.augment.symmetry import MOST, Symmetry, measure_symmetry
 from stages.core import paths
 from stages.core.data.manifest import Manifest
 from stages.core.errors import DataError
@@ -28,7 +30,12 @@ def main(params: Params, track: Tracker) -> None:
     if not len(rows):
         raise DataError("there is no image to pretrain on: curate kept none")
     _, channels, size, _ = store.shape
-    policy = resolve(params.augment.policy, channels, size)
+    symmetry = Symmetry()
+    if params.augment.policy in {"auto", "fitted"}:
+        sample = numpy_generator(params.seed, "symmetry sample").permutation(rows)[:MOST]
+        symmetry = measure_symmetry(store.gather(np.sort(sample)), params.seed)
+        print(f"augment: {symmetry.sentence()}")
+    policy = resolve(params.augment.policy, channels, size, symmetry, params.augment.flips)
 
     chosen = numpy_generator(params.seed, "preview").choice(
         rows, min(IMAGES, len(rows)), replace=False
@@ -48,7 +55,13 @@ def main(params: Params, track: Tracker) -> None:
     }
     write_metrics(
         paths.metrics("augment"),
-        {"policy": policy.name, **numbers, "size": size, "channels": channels},
+        {
+            "policy": policy.name,
+            **numbers,
+            "size": size,
+            "channels": channels,
+            "told_apart": symmetry.as_dict(),
+        },
     )
     track.params({"augment.policy": policy.name})
     track.metrics({"augment.mean_change": float(torch.round(changed, decimals=6))})

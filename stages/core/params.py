@@ -97,6 +97,7 @@ class Curate(Section):
 
 class Augment(Section):
     policy: str
+    flips: Auto | bool
 
 
 class Launch(Section):
@@ -107,9 +108,10 @@ class Launch(Section):
 class Pretrain(Section):
     method: str
     settings: dict[str, Any]
-    control: str | None
-    backbone: str
-    epochs: Positive
+    control: Auto | str | None
+    backbone: Auto | str
+    stem: Auto | Literal["small", "half", "standard"]
+    epochs: Auto | Positive
     batch_size: Auto | Positive
     accumulate: Positive
     optimizer: Literal["adamw", "lars"]
@@ -128,7 +130,8 @@ class Pretrain(Section):
 
 
 class Distill(Section):
-    backbone: str
+    backbone: str | None
+    required: bool
     epochs: Positive
     batch_size: Auto | Positive
     learning_rate: Rate
@@ -137,9 +140,11 @@ class Distill(Section):
 
 
 class Finetune(Section):
+    candidates: Annotated[tuple[Literal["linear", "full", "scratch"], ...], Field(min_length=1)]
     steps: Auto | Positive
-    batch_size: Positive
-    learning_rate: Rate
+    batch_size: Auto | Positive
+    learning_rate: Auto | Rate
+    scratch_learning_rate: Auto | Rate
     weight_decay: Annotated[float, Field(ge=0)]
     precision: Literal["auto", "bf16", "fp32"]
 
@@ -147,9 +152,8 @@ class Finetune(Section):
 class Evaluate(Section):
     labels_per_class: tuple[Positive, ...]
     draws: Positive
-    finetune_draws: Positive
+    finetune_draws: Auto | Positive
     neighbours: Positive
-    scratch_learning_rate: Rate
     max_images: Annotated[int, Field(ge=100)]
     bootstrap: Annotated[int, Field(ge=100)]
 
@@ -177,6 +181,7 @@ class Params(Section):
     """The whole file."""
 
     seed: Annotated[int, Field(ge=0)]
+    budget: Auto | Literal["quick", "standard", "thorough"]
     ingest: Ingest
     validate_: Validate = Field(alias="validate")  # pydantic keeps the bare name for itself
     curate: Curate

@@ -17,6 +17,8 @@ PRETRAINED = Path("models/pretrained")
 CONTROL = Path("models/control")
 DISTILLED = Path("models/distilled")
 FINETUNED = Path("models/finetuned")
+SCRATCH = Path("models/scratch")
+"""Classifier trained from the labels alone: the control of every fine-tuning."""
 
 REPORTS = Path("reports")
 METRICS = Path("metrics")

@@ -25,13 +25,17 @@ def main(params: Params, track: Tracker) -> None:
     from stages.core.training.loop import fit
     from stages.distill.inputs import batches, create_student, recipe, resume_for
     from stages.distill.regression import FeatureRegression
-    from stages.distill.results import curve, metrics
+    from stages.distill.results import curve, loss_of, metrics, pass_on
 
     compute.deterministic()
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
     teacher, policy = load_encoder(paths.PRETRAINED), Policy.read(paths.POLICY)
-    student = create_student(params, teacher)
+    if params.distill.backbone is None:
+        pass_on(teacher, {"why": "distill.backbone is null"})
+        print("distill: distill.backbone is null, the pretrained encoder goes on as it is")
+        return
+    student = create_student(params.distill.backbone, params.seed, teacher)
     source = batches(params, manifest, store, policy, teacher.preprocess)
     plan = recipe(params, source)
     shrunk = (
@@ -47,12 +51,28 @@ def main(params: Params, track: Tracker) -> None:
     )
     encoder = Encoder(student, teacher.preprocess, {})
     values = metrics(encoder, teacher, manifest, store, history)
-
+    lost = loss_of(encoder, teacher, manifest, store, params.seed)
+    if lost is not None:
+        values["knn_difference"] = lost.as_dict()
+    if lost is not None and lost.high < 0 and not params.distill.required:
+        why = (
+            f"the student loses {-100 * lost.value:.1f} points of kNN accuracy on validation (95 %"
+            f" interval {-100 * lost.high:.1f} to {-100 * lost.low:.1f})"
+        )
+        pass_on(teacher, {**values, "kept": "teacher", "why": why}, curve(history))
+        resume.clear()
+        print(
+            f"distill: {why}, so the pretrained encoder goes on; distill.required=true keeps the"
+            " student"
+        )
+        return
+    values["kept"] = "student"
     config = {
         "method": "feature regression",
         "teacher": teacher.config,
         "steps": plan.steps,
         "batch_size": source.size,
+        "student": True,
     }
     save_model(paths.DISTILLED, student, config, teacher.preprocess)
     write_metrics(paths.metrics("distill"), values)

@@ -23,12 +23,10 @@ STEPS_PER_EPOCH = 16
 """What ``batch_size: auto`` aims at."""
 
 
-def create_student(params: Params, teacher: Encoder) -> Backbone:
+def create_student(name: str, seed: int, teacher: Encoder) -> Backbone:
     """An untrained student; one that is too large is refused."""
     large = teacher.backbone
-    student = create_backbone(
-        params.distill.backbone, large.channels, large.size, address(params.seed, "student")
-    )
+    student = create_backbone(name, large.channels, large.size, address(seed, "student"))
     check_size(student, large)
     return student
 

@@ -4,20 +4,24 @@ does with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from stages.core import paths
 from stages.core.data.manifest import Manifest
 from stages.core.image.pixel_store import PixelStore
+from stages.core.io import write_csv, write_metrics
+from stages.core.metrics.intervals import Interval, paired_bootstrap
 from stages.core.metrics.representation import Array, embed, knn_predict, rankme
-from stages.core.models.artifact import Encoder
+from stages.core.models.artifact import Encoder, save_model
 from stages.core.random import numpy_generator
 from stages.core.training.loop import History
 from stages.distill.regression import explained
 
-NEIGHBOURS = 20
+NEIGHBOURS, RESAMPLES = 20, 2000
 LARGEST = 5000
 """Images of each kind that the figures are measured on, at most."""
 CURVE = ("step", "loss", "cosine", "learning_rate", "gradient_norm")
@@ -63,9 +67,39 @@ def curve(history: History) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
     return CURVE, history.table(CURVE)
 
 
+def loss_of(
+    student: Encoder, teacher: Encoder, manifest: Manifest, store: PixelStore, seed: int
+) -> Interval | None:
+    """Return kNN accuracy on validation of student minus teacher, paired; None without labels."""
+    mine, yours = (_knn_correct(one, manifest, store) for one in (student, teacher))
+    if mine is None or yours is None:
+        return None
+    return paired_bootstrap(mine, yours, RESAMPLES, seed)
+
+
+def pass_on(
+    teacher: Encoder,
+    values: Mapping[str, Any],
+    history: tuple[Sequence[str], Iterable[Sequence[str]]] | None = None,
+) -> None:
+    """Write the teacher in the place of a student, with the reason in metrics and configuration."""
+    config = {**teacher.config, "student": False, "why": values["why"]}
+    save_model(paths.DISTILLED, teacher.backbone, config, teacher.preprocess)
+    own = {"parameters": teacher.backbone.parameter_count, "kept": "teacher"}
+    write_metrics(paths.metrics("distill"), {**own, **values})
+    write_csv(paths.reports("distill") / "curve.csv", *(history or (CURVE, [])))
+
+
 def _knn(encoder: Encoder, manifest: Manifest, store: PixelStore) -> float | None:
-    """Accuracy on validation with the labelled training images as the bank; None where there are no
-    labels.
+    correct = _knn_correct(encoder, manifest, store)
+    return None if correct is None else float(correct.mean())
+
+
+def _knn_correct(
+    encoder: Encoder, manifest: Manifest, store: PixelStore
+) -> NDArray[np.bool_] | None:
+    """Correctness on validation with the labelled training images as the bank; None where there are
+    no labels.
     """
     bank, queries = _some(manifest.labelled_rows("train")), _some(manifest.labelled_rows("val"))
     if not len(bank) or not len(queries):
@@ -74,7 +108,8 @@ def _knn(encoder: Encoder, manifest: Manifest, store: PixelStore) -> float | Non
     predicted = knn_predict(
         features[: len(bank)], manifest.labels(bank), features[len(bank) :], NEIGHBOURS
     )
-    return float((predicted == manifest.labels(queries)).mean())
+    correct: NDArray[np.bool_] = predicted == manifest.labels(queries)
+    return correct
 
 
 def _some(rows: np.ndarray) -> np.ndarray:

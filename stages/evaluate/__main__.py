@@ -23,7 +23,7 @@ def main(params: Params, track: Tracker) -> None:
     from stages.core.image.pixel_store import PixelStore
     from stages.core.io import atomic_directory, read_csv, write_csv, write_metrics, write_text
     from stages.evaluate.classifier import judge
-    from stages.evaluate.comparison import Table
+    from stages.evaluate.comparison import Table, controls
     from stages.evaluate.inputs import assemble, load_models
     from stages.evaluate.measure import measure
     from stages.evaluate.report.background import background
@@ -56,7 +56,15 @@ def main(params: Params, track: Tracker) -> None:
     values = metrics(table, verdict, inputs, features)
     images = manifest.frame.iloc[inputs.rows.test]
     ids = images["id"].tolist()
-    answers = predictions(verdict, ids, images["group"].tolist(), truth, classes)
+    answers = predictions(
+        verdict,
+        ids,
+        images["group"].tolist(),
+        truth,
+        classes,
+        controls(table),
+        str(inputs.classifier.config["method"]),
+    )
     with atomic_directory(paths.reports("evaluate")) as directory:
         write_text(directory / "index.html", page)
         write_csv(directory / "table.csv", *table_rows(table))

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.budget import resolve_budget
 from stages.core.data.manifest import Manifest
 from stages.core.errors import DataError
 from stages.core.image.pixel_store import PixelStore
-from stages.core.image.views.geometric import light
+from stages.core.image.views.geometric import supervised_views
 from stages.core.image.views.policy import Policy
 from stages.core.io import read_json
 from stages.core.models.artifact import CONFIG, Classifier, Encoder, load_classifier, load_encoder
 from stages.core.params import Params
-from stages.core.transfer.finetune import Examples, Task
+from stages.core.transfer.finetune import Examples, Task, Tuned
 from stages.core.transfer.supervised import labelled
 from stages.evaluate.ladder import Rows, Truth
 from stages.evaluate.measure import Inputs
@@ -19,13 +20,13 @@ from stages.evaluate.subsets import spread
 
 
 def load_models() -> tuple[dict[str, Encoder], Classifier, Policy]:
-    """The encoders there are (the control may have been left out), the classifier and the view
-    policy.
+    """The encoders there are (student and control may have been left out), the classifier and the
+    view policy.
     """
-    encoders = {
-        "pretrained": load_encoder(paths.PRETRAINED),
-        "distilled": load_encoder(paths.DISTILLED),
-    }
+    encoders = {"pretrained": load_encoder(paths.PRETRAINED)}
+    distilled = load_encoder(paths.DISTILLED)
+    if distilled.config.get("student", True):
+        encoders["distilled"] = distilled
     if read_json(paths.CONTROL / CONFIG).get("kind") == "encoder":
         encoders["control"] = load_encoder(paths.CONTROL)
     return encoders, load_classifier(paths.FINETUNED), Policy.read(paths.POLICY)
@@ -61,13 +62,19 @@ def assemble(
         manifest.labels(rows.test),
         len(manifest.classes),
     )
+    budget = resolve_budget(params.budget, store.shape[-1])
     task = Task(
         Examples(store.gather(rows.train), truth.train),
         Examples(store.gather(rows.validation), truth.validation),
         truth.classes,
-        encoders["distilled"].preprocess,
-        light(policy),
+        encoders["pretrained"].preprocess,
+        supervised_views(policy),
         params.finetune,
+        budget.passes,
         params.seed,
+        Tuned(**classifier.config["tuned"]),
     )
-    return Inputs(store, rows, truth, encoders, classifier, task, params.evaluate)
+    own = params.evaluate
+    draws = budget.draws if isinstance(own.finetune_draws, str) else own.finetune_draws
+    scratch = load_classifier(paths.SCRATCH)
+    return Inputs(store, rows, truth, encoders, classifier, scratch, task, own, draws)

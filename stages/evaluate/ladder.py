@@ -72,6 +72,8 @@ class Row:
     correct: NDArray[np.bool_]
     validation: float
     chosen: str
+    undertrained: bool = False
+    """Whether training got fewer steps than its plateau needs."""
 
     @property
     def accuracy(self) -> float:

@@ -4,7 +4,7 @@ label budget.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from stages.core.transfer.finetune import (
     full_candidate,
     linear_candidate,
     logits,
+    scratch_candidate,
 )
 from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Rows, Truth, budgets, frozen_rows
 
@@ -37,7 +38,11 @@ class Inputs:
     """Everything ``evaluate`` measures on: rows of the store with their labels, the models, and how
     classifiers are trained.
 
-    ``encoders`` are pretrained, distilled and, where it was trained, control.
+    Attributes:
+        encoders: pretrained and, where they were trained, distilled and control.
+        classifier: the one that gets registered.
+        scratch: the control trained from the labels alone.
+        draws: subsets of labels behind each figure of a network that is trained.
     """
 
     store: PixelStore
@@ -45,8 +50,10 @@ class Inputs:
     truth: Truth
     encoders: Mapping[str, Encoder]
     classifier: Classifier
+    scratch: Classifier
     task: Task
     settings: Evaluate
+    draws: int
 
     @property
     def steps(self) -> list[Budget]:
@@ -55,17 +62,20 @@ class Inputs:
             self.truth.train, self.settings.labels_per_class, self.settings.draws, self.task.seed
         )
 
+    @property
+    def usable(self) -> list[str]:
+        """Encoders that fine-tuning starts from: those that pretraining did not give up."""
+        pretrained = self.encoders["pretrained"].config.get("useful", True)
+        wanted = ("pretrained", "distilled") if pretrained else ()
+        return [name for name in wanted if name in self.encoders]
+
 
 def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
     """All rows, and the features of the encoders by name."""
     steps = inputs.steps
     encoders = {**_controls(inputs), **inputs.encoders}
     few = [step for step in steps if step.name != ALL]
-    trainings = (
-        sum(2 * min(len(step.draws), inputs.settings.finetune_draws) for step in few)
-        + 1
-        + len(_finetuned_frozen(inputs))
-    )
+    trainings = sum(min(len(step.draws), inputs.draws) for step in few) + len(inputs.usable)
     rows: list[Row] = []
     features = {}
     with Progress("evaluate", total=len(encoders) + 1 + trainings, unit="rows") as bar:
@@ -76,46 +86,34 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
                     name, features[name], inputs.truth, steps, inputs.settings.neighbours
                 )
                 bar.advance(1)
-        for step in steps:
-            draws = step.draws[: inputs.settings.finetune_draws]
-            rows.append(_scratch_row(inputs, replace(step, draws=draws)))
-            bar.advance(len(draws))
         for step in few:
-            draws = step.draws[: inputs.settings.finetune_draws]
-            rows += _finetuned_rows(inputs, replace(step, draws=draws), features["distilled"])
-            bar.advance(len(draws))
+            for row in _trained_rows(inputs, step, features, lambda: bar.advance(1)):
+                rows.append(row)
         rows += _artifact_rows(inputs, steps[-1])
-        for name in _finetuned_frozen(inputs):
+        for name in inputs.usable:
             rows.append(_full_row(inputs, name, steps[-1], features[name]))
             bar.advance(1)
     return rows, features
 
 
 def _controls(inputs: Inputs) -> dict[str, Encoder]:
-    """Networks with random weights: the teacher's architecture and the student's."""
+    """Networks with random weights: the teacher's architecture and, if there is one, the student's."""
+    names = {"random": "pretrained", "random-student": "distilled"}
     return {
-        "random": Encoder(
-            _untrained(inputs.encoders["pretrained"].backbone, inputs.task.seed),
+        control: Encoder(
+            _untrained(inputs.encoders[name].backbone, inputs.task.seed),
             inputs.task.preprocess,
             {},
-        ),
-        "random-student": Encoder(
-            _untrained(inputs.encoders["distilled"].backbone, inputs.task.seed),
-            inputs.task.preprocess,
-            {},
-        ),
+        )
+        for control, name in names.items()
+        if name in inputs.encoders
     }
 
 
 def _untrained(like: Backbone, seed: int) -> Backbone:
-    return create_backbone(like.name, like.channels, like.size, address(seed, "untrained"))
-
-
-def _finetuned_frozen(inputs: Inputs) -> list[str]:
-    """Encoders of the teacher's size that are also fine-tuned, with all labels only: each costs as
-    much as it is large.
-    """
-    return [name for name in ("pretrained", "control") if name in inputs.encoders]
+    return create_backbone(
+        like.name, like.channels, like.size, address(seed, "untrained"), like.stem
+    )
 
 
 def _features(inputs: Inputs, name: str, encoders: Mapping[str, Encoder]) -> Labelled:
@@ -147,56 +145,84 @@ def _row(
 ) -> Row:
     validation = float(np.mean([candidate.accuracy for candidate in candidates]))
     chosen = ", ".join(
-        dict.fromkeys(f"{candidate.method}: {candidate.detail}" for candidate in candidates)
+        dict.fromkeys(f"{candidate.name}: {candidate.detail}" for candidate in candidates)
     )
-    return Row(
-        model, protocol, step.name, step.images, np.stack(correct, axis=1), validation, chosen
-    )
+    undertrained = any(candidate.undertrained for candidate in candidates)
+    accuracy = np.stack(correct, axis=1)
+    return Row(model, protocol, step.name, step.images, accuracy, validation, chosen, undertrained)
 
 
-def _scratch_row(inputs: Inputs, step: Budget) -> Row:
-    """The student's architecture from random weights: labels and steps as in fine-tuning, the
-    learning rate its own.
+def _trained_rows(
+    inputs: Inputs, step: Budget, features: Mapping[str, Labelled], advance: Callable[[], None]
+) -> list[Row]:
+    """The finetune stage with fewer labels, draw by draw: labels alone, every encoder trained
+    whole, and the best of these and of the linear probes on validation.
     """
-    start = _untrained(inputs.encoders["distilled"].backbone, inputs.task.seed)
-    own = inputs.task.settings.model_copy(
-        update={"learning_rate": inputs.settings.scratch_learning_rate}
-    )
-    tasks = [replace(_subtask(inputs, draw), settings=own) for draw in step.draws]
-    candidates = [full_candidate(start, None, task, pretrained=False) for task in tasks]
-    return _row("scratch", "full", step, [_correct(inputs, one) for one in candidates], candidates)
-
-
-def _finetuned_rows(inputs: Inputs, step: Budget, features: Labelled) -> list[Row]:
-    """What the finetune stage does, with fewer labels: both ways, the better on validation kept,
-    draw by draw.
-    """
-    full, picked = [], []
-    backbone = inputs.encoders["distilled"].backbone
+    step = replace(step, draws=step.draws[: inputs.draws])
+    start = _untrained(inputs.encoders["pretrained"].backbone, inputs.task.seed)
+    scratch: list[Candidate] = []
+    picked: list[Candidate] = []
+    full: dict[str, list[Candidate]] = {name: [] for name in inputs.usable}
     for draw in step.draws:
         task = _subtask(inputs, draw)
-        probe = fit_probe(features.train[draw], features.validation, task)
-        full.append(full_candidate(backbone, probe, task, pretrained=True))
-        picked.append(better(full[-1], linear_candidate(backbone, probe, task)))
-    correct = {id(one): _correct(inputs, one) for one in [*full, *picked]}
+        scratch.append(scratch_candidate(start, task))
+        best = scratch[-1]
+        for name in inputs.usable:
+            backbone = inputs.encoders[name].backbone
+            probe = fit_probe(features[name].train[draw], features[name].validation, task)
+            full[name].append(full_candidate(backbone, probe, task, name))
+            best = better(
+                best, better(full[name][-1], linear_candidate(backbone, probe, task, name))
+            )
+        picked.append(best)
+        advance()
+    found = {"scratch": ("full", scratch), "finetuned": ("picked", picked)}
+    found |= {name: ("full", candidates) for name, candidates in full.items()}
+    correct = {
+        id(one): _correct(inputs, one) for _, candidates in found.values() for one in candidates
+    }
     return [
-        _row("distilled", "full", step, [correct[id(one)] for one in full], full),
-        _row("finetuned", "picked", step, [correct[id(one)] for one in picked], picked),
+        _row(model, protocol, step, [correct[id(one)] for one in candidates], candidates)
+        for model, (protocol, candidates) in found.items()
     ]
 
 
 def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
-    """The classifier that gets registered, itself: ``models/finetuned`` on the test images."""
-    probabilities = inputs.classifier.predict_proba(inputs.store.gather(inputs.rows.test)).numpy()
-    held = inputs.classifier.predict_proba(inputs.task.validation.images).numpy()
-    correct = (probabilities.argmax(axis=1) == inputs.truth.test)[:, None]
-    validation = float((held.argmax(axis=1) == inputs.truth.validation).mean())
-    method = str(inputs.classifier.config["method"])
-    row = Row("finetuned", "picked", step.name, step.images, correct, validation, method)
-    return [row, replace(row, model="distilled", protocol="full")] if method == "full" else [row]
+    """The classifier that gets registered and the control trained from labels alone, themselves."""
+    rows = []
+    for model, protocol, classifier in (
+        ("finetuned", "picked", inputs.classifier),
+        ("scratch", "full", inputs.scratch),
+    ):
+        probabilities = classifier.predict_proba(inputs.store.gather(inputs.rows.test)).numpy()
+        held = classifier.predict_proba(inputs.task.validation.images).numpy()
+        correct = (probabilities.argmax(axis=1) == inputs.truth.test)[:, None]
+        validation = float((held.argmax(axis=1) == inputs.truth.validation).mean())
+        config = classifier.config
+        short = model == "scratch" and inputs.task.steps < inputs.task.plateau
+        rows.append(
+            Row(
+                model,
+                protocol,
+                step.name,
+                step.images,
+                correct,
+                validation,
+                _shipped(config),
+                short,
+            )
+        )
+    return rows
+
+
+def _shipped(config: Mapping[str, Any]) -> str:
+    return str(config["method"]) + (
+        f" from {config['encoder_name']}" if config.get("encoder_name") else ""
+    )
 
 
 def _full_row(inputs: Inputs, name: str, step: Budget, features: Labelled) -> Row:
+    """An encoder trained whole on all labels: from the finetune stage's settings, trained again."""
     probe = fit_probe(features.train, features.validation, inputs.task)
-    candidate = full_candidate(inputs.encoders[name].backbone, probe, inputs.task, pretrained=True)
+    candidate = full_candidate(inputs.encoders[name].backbone, probe, inputs.task, name)
     return _row(name, "full", step, [_correct(inputs, candidate)], [candidate])

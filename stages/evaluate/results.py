@@ -14,7 +14,7 @@ from stages.core.metrics.intervals import Interval
 from stages.core.metrics.representation import Array, Labels, embed, rankme
 from stages.evaluate.classifier import Verdict
 from stages.evaluate.comparison import Table
-from stages.evaluate.ladder import Labelled
+from stages.evaluate.ladder import Labelled, Row
 from stages.evaluate.measure import Inputs
 
 TABLE = (
@@ -116,16 +116,22 @@ def predictions(
     groups: Sequence[str | None],
     truth: Labels,
     classes: Sequence[str],
+    controls: Mapping[str, Row],
+    method: str,
 ) -> pa.Table:
     """``predictions.parquet``: one row per test image, in manifest order, with all that gates need
     and no tensor.
 
     ``predicted_noise_2`` is the answer to the image under noise of strength 2, null where the image
-    was not corrupted. The class of each probability is in the schema's metadata under ``classes``,
-    one per line.
+    was not corrupted; ``right_scratch`` says whether the control of that name was right, see
+    :func:`stages.evaluate.comparison.controls`. The class of each probability is in the schema's
+    metadata under ``classes``, one per line.
     """
     named = np.array(classes, dtype=object)
-    columns = {
+    rights = {
+        f"right_{name}": pa.array(row.correct[:, 0], pa.bool_()) for name, row in controls.items()
+    }
+    columns: dict[str, pa.Array] = {
         "id": pa.array(ids, pa.string()),
         "group": pa.array([None if group != group else group for group in groups], pa.string()),
         "label": pa.array(named[truth], pa.string()),
@@ -134,6 +140,8 @@ def predictions(
             list(verdict.probabilities.astype(np.float32)), pa.list_(pa.float32())
         ),
     }
+    columns |= rights
+    columns["method"] = pa.array([method] * len(truth), pa.string())
     for name, answers in verdict.corrupted.items():
         spread = np.full(len(truth), None, dtype=object)
         spread[verdict.chosen] = named[answers]

@@ -1,4 +1,4 @@
-"""Distilled encoder and labels in, classifier out."""
+"""Encoders and labels in, classifier out: ``python -m stages.finetune``."""
 
 from __future__ import annotations
 
@@ -10,86 +10,68 @@ from stages.core.stage import stage
 
 @stage("finetune")
 def main(params: Params, track: Tracker) -> None:
-    """Turn the distilled encoder into a classifier: a linear probe and full fine-tuning on the
-    labelled training images, the better of the two on the validation images kept, its confidence
-    calibrated there.
+    """Train classifiers from the labels: a linear probe and full fine-tuning of every encoder, and
+    labels alone.
+
+    The best on the validation images is kept, its confidence calibrated there. Killed at any step,
+    the same command goes on from the last checkpoint.
     """
+    from dataclasses import asdict
+
     from stages.core import compute
+    from stages.core.budget import resolve_budget
     from stages.core.data.manifest import Manifest
     from stages.core.image.pixel_store import PixelStore
-    from stages.core.image.views.geometric import light
     from stages.core.image.views.policy import Policy
     from stages.core.io import write_csv, write_metrics
-    from stages.core.metrics.representation import embed
-    from stages.core.models.artifact import load_encoder, save_model
-    from stages.core.transfer.finetune import (
-        Examples,
-        Task,
-        better,
-        finetune_recipe,
-        fit_probe,
-        full_candidate,
-        linear_candidate,
-        logits,
-    )
-    from stages.core.transfer.supervised import cool, labelled, temperature
+    from stages.core.models.artifact import save_model
+    from stages.finetune.finetune import finetune, sentence
+    from stages.finetune.inputs import assemble, encoders_to_use, features_of, untrained
     from stages.finetune.results import candidates, curve, metrics, resume_for
+    from stages.finetune.tuning import Trials
 
     compute.deterministic()
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
-    rows, labels = labelled(manifest, "train", at_least_classes=2)
-    held, held_labels = labelled(manifest, "val")
-    encoder, policy = load_encoder(paths.DISTILLED), Policy.read(paths.POLICY)
-    train, validation = (
-        Examples(store.gather(rows), labels),
-        Examples(store.gather(held), held_labels),
-    )
-    own, gentle = params.finetune, light(policy)
-    task = Task(
-        train, validation, len(manifest.classes), encoder.preprocess, gentle, own, params.seed
-    )
-    recipe = finetune_recipe(task)
+    encoders, start = encoders_to_use(), untrained(params.seed)
+    task, rows = assemble(params, manifest, store, Policy.read(paths.POLICY), start.preprocess)
     print(
-        f"finetune: {len(rows):,} labelled images of {task.classes} classes, {recipe.steps} steps,"
-        f" {len(held):,} to choose by"
+        f"finetune: {len(task.train):,} labelled images of {task.classes} classes, {task.steps:,} steps,"
+        f" {len(task.validation):,} to choose by"
     )
-    track.params({"finetune.steps": recipe.steps, "finetune.images": len(rows)})
-    track.tags(compute.describe(recipe.precision))
+    track.params({"finetune.steps": task.steps, "finetune.images": len(task.train)})
+    track.tags(compute.describe(params.finetune.precision))
 
-    probe = fit_probe(embed(encoder, store, rows), embed(encoder, store, held), task)
-    resume = resume_for(params, encoder, manifest.frame["id"].iloc[rows].tolist())
-    linear = linear_candidate(encoder.backbone, probe, task)
-    full = full_candidate(
-        encoder.backbone, probe, task, pretrained=True, resume=resume, track=track
+    ids = manifest.frame["id"].iloc[rows].tolist()
+    trials = Trials(resume_for(params, {**encoders, "start": start}, ids), track)
+    features = {name: features_of(encoder, task) for name, encoder in encoders.items()}
+    found = finetune(
+        task, features, start.backbone, resolve_budget(params.budget, task.preprocess.size), trials
     )
-    picked = better(full, linear)
-    before = logits(picked.network, task.preprocess, task.validation.images)
-    degrees = temperature(before, held_labels)
-    cool(picked.network, degrees)
 
-    config = {
-        "method": picked.method,
+    shared = {
         "classes": manifest.classes,
-        "encoder": encoder.config,
-        "temperature": float(f"{degrees:.6g}"),
+        "labelled_images": len(task.train),
+        "tuned": asdict(found.tuned),
     }
+    encoder = encoders[found.picked.encoder].config if found.picked.encoder else None
+    own = {
+        "method": found.picked.method,
+        "encoder": encoder,
+        "encoder_name": found.picked.encoder,
+        "temperature": float(f"{found.temperature:.6g}"),
+    }
+    save_model(paths.FINETUNED, found.picked.network, {**shared, **own}, task.preprocess)
     save_model(
-        paths.FINETUNED,
-        picked.network,
-        {**config, "steps": recipe.steps, "labelled_images": len(rows)},
-        task.preprocess,
+        paths.SCRATCH, found.scratch.network, {**shared, "method": "scratch"}, task.preprocess
     )
-    values = metrics(linear, full, picked, before, held_labels, degrees, task)
+    values = metrics(found, task)
     write_metrics(paths.metrics("finetune"), values)
-    write_csv(paths.reports("finetune") / "curve.csv", *curve(full.history))
-    write_csv(paths.reports("finetune") / "candidates.csv", *candidates(linear, full, picked))
-    resume.clear()
+    write_csv(paths.reports("finetune") / "curve.csv", *curve(found.picked.history))
+    write_csv(paths.reports("finetune") / "candidates.csv", *candidates(found, trials.tried))
+    trials.clear()
     track.metrics({name: value for name, value in values.items() if isinstance(value, float)})
-    print(
-        f"finetune: linear probe {linear.accuracy:.3f}, fully fine-tuned {full.accuracy:.3f} on"
-        f" validation; kept {picked.method}"
-    )
+    print(f"finetune: {sentence(found)}")
 
 
 if __name__ == "__main__":

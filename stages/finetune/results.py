@@ -1,80 +1,91 @@
-"""What fine-tuning has to tell: metrics, the curve, the two candidates."""
+"""Results of fine-tuning: metrics, the curve of the classifier that ships, all candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from stages.core.metrics.intervals import bootstrap_interval, calibration_error
 from stages.core.metrics.linear_probe import softmax
-from stages.core.metrics.representation import Array, Labels
 from stages.core.models.artifact import Encoder
 from stages.core.params import Params
-from stages.core.training.checkpoint import Identity, Resume, digest
+from stages.core.training.checkpoint import Identity, Resume, digest, identity_of
 from stages.core.training.loop import History
 from stages.core.transfer.finetune import Candidate, Task
+from stages.finetune.finetune import Finetuned
 
 CURVE = ("step", "loss", "accuracy", "learning_rate")
 Rows = tuple[Sequence[str], Iterable[Sequence[Any]]]
 
 
-def resume_for(params: Params, encoder: Encoder, ids: list[str]) -> Resume:
-    """Checkpoints that only the same parameters, encoder and labelled images find again."""
+def resume_for(
+    params: Params, encoders: Mapping[str, Encoder], ids: list[str]
+) -> Callable[[str], Resume]:
+    """Return checkpoints by the name of a training; only equal parameters, encoders and images find
+    them again.
+    """
     weights = {
-        name: tensor.double().sum().item() for name, tensor in encoder.backbone.state_dict().items()
+        name: identity_of(encoder.backbone, encoder.config) for name, encoder in encoders.items()
     }
-    inputs = {"encoder": digest([encoder.config, weights]), "images": digest(ids)}
-    return Resume(Identity({"seed": params.seed, **params.finetune.model_dump()}, inputs))
+    inputs = {"encoders": digest(weights), "images": digest(ids)}
+    parameters = {"seed": params.seed, "budget": params.budget, **params.finetune.model_dump()}
+    return lambda name: Resume(Identity({**parameters, "training": name}, inputs))
 
 
-def metrics(
-    linear: Candidate,
-    full: Candidate,
-    picked: Candidate,
-    before: Array,
-    labels: Labels,
-    degrees: float,
-    task: Task,
-) -> dict[str, Any]:
-    """Validation figures; the test split has not been seen. Calibration here is measured where it
+def metrics(found: Finetuned, task: Task) -> dict[str, Any]:
+    """Return validation figures; the test split has not been seen. Calibration is measured where it
     was fitted.
     """
-    correct = before.argmax(axis=1) == labels
-    interval = bootstrap_interval(correct, 1000, task.seed)
-    return {
+    labels = task.validation.labels
+    interval = bootstrap_interval(found.before.argmax(axis=1) == labels, 1000, task.seed)
+    scaled = softmax((found.before / found.temperature).astype(np.float32))
+    values: dict[str, Any] = {
         "accuracy": interval.value,
         "low": interval.low,
         "high": interval.high,
-        "linear": {"accuracy": linear.accuracy, "log_loss": linear.loss},
-        "full": {"accuracy": full.accuracy, "log_loss": full.loss, **full.history.counts},
-        "picked": picked.method,
-        "temperature": degrees,
-        "calibration_error": calibration_error(
-            softmax((before / degrees).astype(np.float32)), labels
-        ),
+        "picked": found.picked.name,
+        "tuned": asdict(found.tuned),
+        "temperature": found.temperature,
+        "calibration_error": calibration_error(scaled, labels),
         "labelled_images": len(task.train),
         "validation_images": len(task.validation),
         "classes": task.classes,
     }
+    for one in [found.scratch, *found.candidates]:
+        best = values.get(one.method)
+        if best is None or one.accuracy > best["accuracy"]:
+            values[one.method] = {"accuracy": one.accuracy, "log_loss": one.loss}
+    return values
 
 
 def curve(history: History) -> Rows:
-    """Loss and training accuracy by step."""
+    """Return loss and training accuracy by step."""
     return CURVE, history.table(CURVE)
 
 
-def candidates(linear: Candidate, full: Candidate, picked: Candidate) -> Rows:
-    """Both candidates on validation."""
-    header = ("method", "validation_accuracy", "validation_log_loss", "detail", "picked")
+def candidates(found: Finetuned, tried: Sequence[tuple[Candidate, str]]) -> Rows:
+    """Return every training on validation, those of the search included."""
+    header = (
+        "method",
+        "encoder",
+        "validation_accuracy",
+        "validation_log_loss",
+        "detail",
+        "note",
+        "picked",
+    )
     return header, [
         [
             one.method,
+            one.encoder,
             f"{one.accuracy:.6g}",
             f"{one.loss:.6g}",
             one.detail,
-            str(one is picked).lower(),
+            note,
+            str(one is found.picked).lower(),
         ]
-        for one in (linear, full)
+        for one, note in tried
     ]

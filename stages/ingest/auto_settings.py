@@ -27,9 +27,11 @@ class Store:
     kind: str = "pixels"
 
 
-def resolve_store(ingest: Ingest, listed: list[tuple[Source, Entries]]) -> Store:
+def resolve_store(
+    ingest: Ingest, listed: list[tuple[Source, Entries]], largest: int = SIZES[-1]
+) -> Store:
     """Fill in ``auto``: the digits want 16 pixels, files the usual size nearest to their median
-    shorter side; grey stays grey.
+    shorter side, but no more than ``largest`` (what the budget can train); grey stays grey.
     """
     if ingest.store_size != "auto" and ingest.channels != "auto":
         return Store(ingest.store_size, ingest.channels, ingest.store)
@@ -46,7 +48,10 @@ def resolve_store(ingest: Ingest, listed: list[tuple[Source, Entries]]) -> Store
                 continue
             sides.append(_usual(min(width, height)))
             channels.add(depth)
-    size = ingest.store_size if ingest.store_size != "auto" else median_low(sides or SIZES[:1])
+    if ingest.store_size != "auto":
+        size = ingest.store_size
+    else:
+        size = min(median_low(sides or SIZES[:1]), largest)
     return Store(
         size, ingest.channels if ingest.channels != "auto" else max(channels), ingest.store
     )

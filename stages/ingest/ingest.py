@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.budget import resolve_budget
 from stages.core.data.manifest import Manifest
 from stages.core.data.sources import Source, check_source, write_fingerprint
 from stages.core.events import Tracker
@@ -20,7 +21,7 @@ def ingest(found: list[Source], params: Params, track: Tracker) -> None:
     unread = unread_folders(found)
     listed = list_sources(found, params)
     check_listed(listed)
-    store = resolve_store(params.ingest, listed)
+    store = resolve_store(params.ingest, listed, resolve_budget(params.budget).side)
     print(
         f"ingest: store of {store.size} x {store.size} pixels, {store.channels}"
         f" channel{'s' * (store.channels > 1)}",

@@ -12,11 +12,12 @@ from stages.core.models.artifact import CONFIG, Encoder, save_model
 from stages.core.params import Params
 from stages.core.stage import stage
 from stages.core.training import distributed
+from stages.pretrain.auto import resolve_auto
 from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.launch import launch
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
-from stages.pretrain.train import Data, Trained, pretrain
+from stages.pretrain.train import ADVICE, Data, Trained, pretrain
 
 
 @stage("pretrain")
@@ -31,7 +32,10 @@ def main(params: Params, track: Tracker) -> None:
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
     data = Data.of(manifest, store, Policy.read(paths.POLICY))
+    params, notes = resolve_auto(params, *store.shape[1:3], len(data.rows))
     with distributed.process_group():
+        for note in notes:
+            print(f"pretrain: {note}")
         own = params.pretrain
         runs = {"pretrained": pretrain(own.method, own.settings, data, params, track, "pretrained")}
         if own.control is not None:
@@ -47,7 +51,7 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
             save_model(directory, runs[label].backbone, runs[label].config, data.preprocess)
         else:
             with atomic_directory(directory) as temporary:
-                write_json(temporary / CONFIG, {"kind": "none", "why": "pretrain.control is null"})
+                write_json(temporary / CONFIG, {"kind": "none", "why": "no control was trained"})
     write_csv(paths.reports("pretrain") / "curve.csv", COLUMNS, curve(runs))
     probe = Probe.of(data.manifest, data.store, params.seed)
     images, labels = probe.shown()
@@ -77,6 +81,8 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
             f" {found['rankme']:.1f}"
         )
     print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
+    if not runs["pretrained"].config["useful"]:
+        print(f"pretrain: {ADVICE}")
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from stages.core.views.plan import ViewPlan
 
 LARGEST_BATCH, SMALLEST_BATCH = 512, 16
 BATCHES_PER_EPOCH = 8
-RATES = {"adamw": 0.002, "lars": 0.6}
+RATES = {"adamw": 0.004, "lars": 0.6}
 """Peak learning rate at a batch of 256; AdamW's grows with the root of the batch, that of LARS with
 the batch.
 """
@@ -71,14 +71,19 @@ def probe_epochs(params: Pretrain, images_per_epoch: int, cost: float) -> int:
             f"probes come every {affordable} epochs, not every {params.probe_every}, to take at"
             f" most {share:.0%} of the work"
         )
-    return min(max(params.probe_every, affordable), params.epochs)
+    return min(max(params.probe_every, affordable), _epochs(params))
+
+
+def _epochs(params: Pretrain) -> int:
+    assert isinstance(params.epochs, int), "auto is resolved before a recipe is made"
+    return params.epochs
 
 
 def recipe(
     params: Pretrain, seed: int, batch: int, steps_per_epoch: int, label: str, cost: float
 ) -> Recipe:
     """Everything the loop needs; ``cost`` is that of a probe (:func:`probe_cost`)."""
-    steps = params.epochs * steps_per_epoch
+    steps = _epochs(params) * steps_per_epoch
     return Recipe(
         stage=label,
         seed=seed,

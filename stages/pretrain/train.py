@@ -22,11 +22,16 @@ from stages.core.params import Params
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
-from stages.core.training.loop import History, fit
+from stages.core.training.loop import History, Stop, fit
 from stages.pretrain.method import check_settings, method_class
 from stages.pretrain.probe import Probe
 from stages.pretrain.recipe import batch_size, probe_cost, recipe
 
+HALFWAY = 0.5
+ADVICE = (
+    "the encoder is no better than raw pixels (kNN on validation), so the pipeline goes on without"
+    " it; more images, another pretrain.method, augment.policy or budget=thorough may help"
+)
 COLLAPSED = 0.1
 """Spread of features below which an encoder says the same of every image."""
 
@@ -86,7 +91,12 @@ def pretrain(
     chosen = check_settings(kind, settings)
     size = batch_size(own, len(data.rows), distributed.world())
     create = partial(
-        create_backbone, own.backbone, data.preprocess.channels, data.preprocess.size, params.seed
+        create_backbone,
+        own.backbone,
+        data.preprocess.channels,
+        data.preprocess.size,
+        params.seed,
+        own.stem,
     )
     backbone = create()
     module = kind(backbone, chosen, len(data.rows), params.seed)
@@ -106,9 +116,12 @@ def pretrain(
     }
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
-    history = fit(
-        module, batches, plan, resume, track, probe.of_backbone(backbone, data.preprocess)
-    )
+    raw = probe.raw_pixels().get("knn")
+    look = probe.of_backbone(backbone, data.preprocess)
+    stop = hopeless(raw) if label == "pretrained" else None
+    history = fit(module, batches, plan, resume, track, look, stop)
+    if history.stopped:
+        print(f"{label}: stopped early, {history.stopped}")
     backbone = sharding.assembled(backbone, create)
     config = {
         key: resolved[key] for key in ("method", "settings", "batch_size", "learning_rate", "steps")
@@ -118,8 +131,22 @@ def pretrain(
         "epochs": own.epochs,
         "seed": params.seed,
         "images": len(data.rows),
+        "useful": raw is None or history.rows[-1].get("knn", 0.0) > raw,
     }
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)
+
+
+def hopeless(raw: float | None) -> Stop:
+    """Return what ends a run that, halfway or later, is no better than raw pixels by kNN on
+    validation.
+    """
+
+    def stop(found: Mapping[str, float], progress: float) -> str | None:
+        if raw is None or progress < HALFWAY or found.get("knn", 1.0) > raw:
+            return None
+        return f"kNN on validation is {found['knn']:.3f} at {progress:.0%} of the steps and {raw:.3f} on raw pixels"
+
+    return stop
 
 
 def _metrics(name: str, history: History, backbone: Backbone) -> dict[str, Any]:

@@ -23,17 +23,25 @@ SMALL = 96
 """
 TOKENS = 8
 """Patches per side of a transformer on small images."""
-Stem = Literal["auto", "small", "standard"]
+Stem = Literal["auto", "small", "half", "standard"]
+CHANNELS, STEM_WIDTH = (64, 128, 256, 512), 32
+"""Widths of timm's ResNets and of their deep stems, which ``NAME@WIDTH`` scales."""
 
 
 class Backbone(nn.Module):
     """Images ``(N, C, H, W)`` in, pooled features ``(N, num_features)`` out."""
 
     def __init__(
-        self, body: nn.Module, name: str, channels: int, size: int, num_features: int
+        self,
+        body: nn.Module,
+        name: str,
+        channels: int,
+        size: int,
+        num_features: int,
+        stem: Stem = "auto",
     ) -> None:
         super().__init__()
-        self.body = body
+        self.body, self.stem = body, stem
         self.name, self.channels, self.size, self.num_features = name, channels, size, num_features
 
     def forward(self, images: Tensor) -> Tensor:
@@ -52,15 +60,18 @@ def create_backbone(
 ) -> Backbone:
     """Build a network with random weights that depend on ``seed`` and ``name`` only.
 
-    Under 96 px (``stem="auto"``) a convolutional stem becomes 3×3 with stride 1 and no pooling, and
-    a transformer gets patches of an eighth of the side. Dropout and stochastic depth are off: they
-    would draw from a global generator.
+    Under 96 px (``stem="auto"``) a convolutional stem becomes 3×3 with stride 1 and no pooling
+    (``small``), and a transformer gets patches of an eighth of the side. ``half`` keeps the stride
+    of the stem and drops its pooling. ``NAME@0.5`` is a ResNet of timm at half its width. Dropout
+    and stochastic depth are off: they would draw from a global generator.
 
     Raises:
         ConfigError: no such name, or a network that cannot take images of this size.
     """
     check_name(name)
-    small = size < SMALL if stem == "auto" else stem == "small"
+    if stem == "auto":
+        stem = "small" if size < SMALL else "standard"
+    small = stem == "small"
     with _seeded(address(seed, "backbone", name)):
         if name.startswith("torchvision:"):
             body = _torchvision(name.removeprefix("torchvision:"), channels, size)
@@ -68,12 +79,14 @@ def create_backbone(
             body = _timm(name, channels, size, small)
         if small:
             _small_stem(body, channels)
+        elif stem == "half" and isinstance(getattr(body, "maxpool", None), nn.Module):
+            body.maxpool = nn.Identity()
     for module in body.modules():
         if isinstance(module, nn.Dropout | torchvision.ops.StochasticDepth):
             module.p = 0.0
         elif isinstance(module, DropPath):
             module.drop_prob = 0.0
-    return Backbone(body, name, channels, size, _num_features(body, name, channels, size))
+    return Backbone(body, name, channels, size, _num_features(body, name, channels, size), stem)
 
 
 def check_name(name: str) -> None:
@@ -91,7 +104,7 @@ def check_name(name: str) -> None:
             raise ConfigError(
                 f"torchvision has no {given!r}; {nearest(given, known)}timm's names need no prefix"
             )
-    elif not timm.is_model(name):
+    elif not timm.is_model(split_width(name)[0]):
         raise ConfigError(
             f"timm has no {name!r}; {nearest(name, timm.list_models())}torchvision's are"
             " torchvision:NAME"
@@ -111,7 +124,26 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.default_generator.set_state(state)
 
 
+def split_width(name: str) -> tuple[str, float]:
+    """Return the network and the width of a name such as ``resnet10t@0.5``; without ``@`` it is 1.
+
+    Raises:
+        ConfigError: the width is not a number between 0 and 4.
+    """
+    plain, _, width = name.partition("@")
+    try:
+        scale = float(width or 1)
+    except ValueError:
+        scale = 0.0
+    if not 0 < scale <= 4:
+        raise ConfigError(f"backbone: {name}: the width after @ is a number up to 4, as in @0.5")
+    return plain, scale
+
+
 def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
+    plain, width = split_width(name)
+    if width != 1:
+        return _scaled(name, plain, width, channels)
     patches: dict[str, Any] = {"img_size": size, "patch_size": max(1, size // TOKENS)}
     attempts = [patches] if small else []
     for sizes in [*attempts, {"img_size": size}, {}]:
@@ -124,6 +156,21 @@ def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
             if "unexpected keyword" not in str(error):
                 raise
     raise ConfigError(f"backbone: {name} cannot be built for {channels} channels")
+
+
+def _scaled(name: str, plain: str, width: float, channels: int) -> nn.Module:
+    """A ResNet of timm with all its widths scaled."""
+    widths = tuple(max(8, round(width * channel)) for channel in CHANNELS)
+    options: dict[str, Any] = {"channels": widths, "stem_width": max(8, round(width * STEM_WIDTH))}
+    try:
+        body: nn.Module = timm.create_model(
+            plain, pretrained=False, num_classes=0, in_chans=channels, **options
+        )
+    except TypeError:
+        raise ConfigError(
+            f"backbone: {name}: only timm's ResNets come in other widths; drop the @"
+        ) from None
+    return body
 
 
 def _torchvision(name: str, channels: int, size: int) -> nn.Module:

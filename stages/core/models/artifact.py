@@ -99,6 +99,7 @@ def save_model(
         "backbone": backbone.name,
         "channels": backbone.channels,
         "size": backbone.size,
+        "stem": backbone.stem,
         "num_features": backbone.num_features,
         "parameters": backbone.parameter_count,
     }
@@ -150,7 +151,8 @@ def _config(directory: Path | str) -> dict[str, Any]:
 
 
 def _backbone(config: Mapping[str, Any]) -> Backbone:
-    return create_backbone(config["backbone"], config["channels"], config["size"], seed=0)
+    stem = config.get("stem", "auto")
+    return create_backbone(config["backbone"], config["channels"], config["size"], 0, stem)
 
 
 def _load_weights(module: nn.Module, directory: Path | str) -> None:

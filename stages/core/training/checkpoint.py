@@ -48,6 +48,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
+def identity_of(network: nn.Module, config: Mapping[str, Any]) -> str:
+    """SHA-256 of a network's configuration and of every byte of its weights."""
+    found = hashlib.sha256(canonical_json(dict(config)).encode())
+    for name, tensor in sorted(network.state_dict().items()):
+        found.update(name.encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
 @dataclass(frozen=True)
 class Identity:
     """What a checkpoint belongs to: resolved parameters and input data. Another of either is

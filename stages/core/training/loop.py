@@ -24,11 +24,15 @@ from stages.core.progress import Progress
 from stages.core.training import distributed, sharding
 from stages.core.training.checkpoint import Resume, pack, unpack
 from stages.core.training.guards import Guard
-from stages.core.training.optim import clip_gradients, create_optimizer
+from stages.core.training.optim import BETAS, clip_gradients, create_optimizer
 from stages.core.training.schedule import factor
 
 Row = dict[str, float]
 Probe = Callable[[], Mapping[str, float]]
+Stop = Callable[[Mapping[str, float], float], str | None]
+"""Called after every probe but the last with its figures and the progress (0 to 1); a reason ends
+the run.
+"""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Recipe:
     probe_every: int = 0
     """Steps between probes; one follows the last step, too. 0: never."""
     compile: bool = False
+    betas: tuple[float, float] = BETAS
     shard_above: float | None = None
     """Million weights of a transformer above which several processes share them out; None: each has
     them all.
@@ -73,6 +78,8 @@ class History:
 
     rows: list[Row] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
+    stopped: str = ""
+    """Why the run ended before its last step."""
     seconds: dict[str, float] = field(
         default_factory=lambda: {"data": 0.0, "compute": 0.0, "probe": 0.0, "checkpoint": 0.0}
     )
@@ -97,17 +104,19 @@ def fit(
     resume: Resume,
     track: Tracker,
     probe: Probe | None = None,
+    stop: Stop | None = None,
 ) -> History:
     """Train ``module`` in place and return what happened.
 
     ``module(batch)`` returns scalars by name, one of them ``loss``; its optional
-    ``after_step(progress)`` runs after every update.
+    ``after_step(progress)`` runs after every update. ``stop`` may end the run after a probe; the
+    reason is in the history.
 
     Raises:
         StageFailed: three non-finite losses in a row.
         Refused: a checkpoint that belongs to other parameters or data.
     """
-    return _Run(module, batches, recipe, resume, track, probe).fit()
+    return _Run(module, batches, recipe, resume, track, probe, stop).fit()
 
 
 class _Run:
@@ -119,19 +128,17 @@ class _Run:
         resume: Resume,
         track: Tracker,
         probe: Probe | None,
+        stop: Stop | None,
     ) -> None:
-        self.recipe, self.batches, self.resume, self.track, self.probe = (
-            recipe,
-            batches,
-            resume,
-            track,
-            probe,
-        )
+        self.recipe, self.batches, self.resume, self.track = recipe, batches, resume, track
+        self.probe, self.stop = probe, stop
         self.sharded = recipe.shard_above is not None and sharding.wanted(
             module, recipe.shard_above
         )
         self.module = self._placed(module).train()
-        self.optimizer = create_optimizer(recipe.optimizer, self.module, recipe.weight_decay)
+        self.optimizer = create_optimizer(
+            recipe.optimizer, self.module, recipe.weight_decay, recipe.betas
+        )
         self.guard = Guard(recipe.stage, recipe.seed)
         self.history = History()
         self.recent: list[Row] = []
@@ -152,6 +159,8 @@ class _Run:
                 )  # the previous step's numbers: a GPU is already busy with this one
                 self._after(step + 1)
                 bar.advance(1, **({"loss": self.recent[-1]["loss"]} if self.recent else {}))
+                if self.history.stopped:
+                    break
                 if asked():
                     self._checkpoint(step + 1)
                     print(
@@ -270,6 +279,8 @@ class _Run:
             self.module.train()
             self.history.seconds["probe"] += time.perf_counter() - start
             self._row(done, found)
+            if self.stop is not None and not last:
+                self.history.stopped = self.stop(found, done / recipe.steps) or ""
         if last or done % recipe.checkpoint_every == 0:
             self._checkpoint(done)
 

@@ -36,12 +36,14 @@ def parameter_groups(module: nn.Module, weight_decay: float) -> list[dict[str, A
     return [group for group in groups if group["params"]]
 
 
-def create_optimizer(name: str, module: nn.Module, weight_decay: float) -> torch.optim.Optimizer:
+def create_optimizer(
+    name: str, module: nn.Module, weight_decay: float, betas: tuple[float, float] = BETAS
+) -> torch.optim.Optimizer:
     """``adamw`` or ``lars``; the learning rate is set at every step."""
     groups = parameter_groups(module, weight_decay)
     if name == "lars":
         return LARS(groups)
-    return torch.optim.AdamW(groups, lr=0.0, betas=BETAS, fused=True)
+    return torch.optim.AdamW(groups, lr=0.0, betas=betas, fused=True)
 
 
 class LARS(torch.optim.Optimizer):

@@ -1,10 +1,10 @@
-"""From an encoder and labels to a classifier, two ways, the better one picked on validation."""
+"""Classifiers from labels: a linear probe, a pretrained network trained whole, and labels alone."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,7 +20,18 @@ from stages.core.models.artifact import Classifier, LinearClassifier
 from stages.core.params import Finetune
 from stages.core.training.checkpoint import Resume
 from stages.core.training.loop import History, Recipe
-from stages.core.transfer.supervised import LabelledBatches, resolve_steps, train, with_head
+from stages.core.transfer.supervised import (
+    LabelledBatches,
+    resolve_batch,
+    resolve_steps,
+    train,
+    with_head,
+)
+
+Ops = Sequence[dict[str, Any]]
+WARMUP = 0.3
+"""Fraction of the steps in which the rate rises, as in Super-Convergence (2018)."""
+BETAS = (0.9, 0.999)
 
 
 @dataclass(frozen=True)
@@ -35,23 +46,63 @@ class Examples:
 
 
 @dataclass(frozen=True)
+class Tuned:
+    """Settings of supervised training that were picked on validation; they go into ``config.json``.
+
+    Attributes:
+        views: name of the augmentation, see :func:`supervised_views`.
+        doublings: how often the steps that the number of labels suggests are doubled.
+        scratch_rate, rate: peak learning rates from random weights and from pretrained ones.
+    """
+
+    views: str = "crop"
+    doublings: int = 0
+    scratch_rate: float = 4e-3
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True)
 class Task:
-    """What every classifier here is trained with: labels to learn from, labels to choose by, and
-    how.
+    """Labels to learn from, labels to choose by, and how classifiers are trained.
+
+    Attributes:
+        views: augmentations by name.
+        passes: over the labelled images, before any doubling.
     """
 
     train: Examples
     validation: Examples
     classes: int
     preprocess: Preprocess
-    ops: Sequence[dict[str, Any]]
+    views: Mapping[str, Ops]
     settings: Finetune
+    passes: int
     seed: int
+    tuned: Tuned = Tuned()
+
+    @property
+    def batch_size(self) -> int:
+        """Images of a batch."""
+        return resolve_batch(self.settings.batch_size, len(self.train))
+
+    @property
+    def plateau(self) -> int:
+        """Steps that training needs with this many labels, as far as it was measured."""
+        return resolve_steps(len(self.train), self.batch_size, self.passes) << self.tuned.doublings
+
+    @property
+    def steps(self) -> int:
+        """Steps that training gets: ``finetune.steps``, or the plateau."""
+        return self.settings.steps if isinstance(self.settings.steps, int) else self.plateau
+
+    def with_tuned(self, **changes: Any) -> Task:
+        """Return the task with other tuned settings."""
+        return replace(self, tuned=replace(self.tuned, **changes))
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained classifier and how it did on validation."""
+    """Trained classifier and its results on validation."""
 
     method: str
     network: LinearClassifier
@@ -59,51 +110,77 @@ class Candidate:
     loss: float
     detail: str
     history: History
+    encoder: str = ""
+    undertrained: bool = False
+
+    @property
+    def name(self) -> str:
+        """Method and encoder, as in ``full from pretrained``."""
+        return f"{self.method} from {self.encoder}" if self.encoder else self.method
 
 
-def linear_candidate(backbone: Backbone, probe: LinearProbe, task: Task) -> Candidate:
-    """The encoder untouched under a linear probe."""
+def linear_candidate(
+    backbone: Backbone, probe: LinearProbe, task: Task, encoder: str = ""
+) -> Candidate:
+    """Put a linear probe on the encoder, which stays as it is."""
     network = with_head(copy.deepcopy(backbone), task.classes, probe)
-    return _judged("linear", network, task, f"C = {probe.strength:g}", History())
+    found = _judged("linear", network, task, f"C = {probe.strength:g}", History())
+    return replace(found, encoder=encoder)
 
 
 def full_candidate(
     backbone: Backbone,
-    probe: LinearProbe | None,
+    probe: LinearProbe,
     task: Task,
-    pretrained: bool,
+    encoder: str = "",
     resume: Resume | None = None,
     track: Tracker | None = None,
 ) -> Candidate:
-    """Every weight trained on the labels, from the probe as head where there is one; ``backbone``
-    itself stays as it was.
+    """Train a copy of a pretrained network whole, starting with the probe as its head.
+
+    Paper: Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution, 2022.
     """
     network = with_head(copy.deepcopy(backbone), task.classes, probe)
-    recipe = finetune_recipe(task)
-    batches = LabelledBatches(
-        task.train.images,
-        task.train.labels,
-        task.ops,
-        task.preprocess,
-        task.settings.batch_size,
-        task.seed,
-    )
-    history = train(network, batches, recipe, frozen_norm=pretrained, resume=resume, track=track)
-    return _judged("full", network, task, f"{recipe.steps} steps", history)
+    found = _trained("full", network, task, task.tuned.rate, resume, track)
+    return replace(found, encoder=encoder)
 
 
-def finetune_recipe(task: Task) -> Recipe:
-    """The step loop's settings for this many labels."""
+def scratch_candidate(
+    start: Backbone, task: Task, resume: Resume | None = None, track: Tracker | None = None
+) -> Candidate:
+    """Train a copy of an untrained network on the labels alone: the control of every fine-tuning."""
+    network = with_head(copy.deepcopy(start), task.classes)
+    return _trained("scratch", network, task, task.tuned.scratch_rate, resume, track)
+
+
+def _trained(
+    method: str,
+    network: LinearClassifier,
+    task: Task,
+    rate: float,
+    resume: Resume | None,
+    track: Tracker | None,
+) -> Candidate:
     settings = task.settings
-    steps = resolve_steps(settings.steps, len(task.train), settings.batch_size)
-    return Recipe(
-        "finetune",
-        task.seed,
-        steps,
-        settings.learning_rate,
-        settings.weight_decay,
-        precision=settings.precision,
+    ops = task.views[task.tuned.views]
+    batches = LabelledBatches(
+        task.train.images, task.train.labels, ops, task.preprocess, task.batch_size, task.seed
     )
+    recipe = Recipe(
+        f"finetune {method}",
+        task.seed,
+        task.steps,
+        rate,
+        settings.weight_decay,
+        warmup=WARMUP,
+        precision=settings.precision,
+        betas=BETAS,
+    )
+    history = train(network, batches, recipe, resume, track)
+    undertrained = task.steps < task.plateau
+    short = f", its plateau is at {task.plateau:,}" if undertrained else ""
+    detail = f"{task.steps:,} steps at {rate:g}, views {task.tuned.views}{short}"
+    return replace(_judged(method, network, task, detail, history), undertrained=undertrained)
 
 
 def fit_probe(features: Array, validation_features: Array, task: Task) -> LinearProbe:

@@ -29,17 +29,31 @@ from stages.core.training.loop import History, Recipe, fit
 if TYPE_CHECKING:
     from stages.core.data.manifest import Manifest
 
-EPOCHS, FEWEST_STEPS = 8, 100
-"""What ``steps: auto`` stands for: passes over the labelled images, and never fewer steps than
-this.
-"""
+FEWEST_STEPS, MOST_IMAGES = 600, 64_000
+"""Steps that even a handful of labels gets, and images that the largest set is shown at first."""
+SMOOTHING = 0.1
+BATCHES = ((2_000, 32), (8_000, 64))
+"""Labelled images up to which ``batch_size: auto`` is so many; 128 above."""
 
 
-def resolve_steps(steps: int | str, images: int, batch_size: int) -> int:
-    """A number of steps, or ``auto`` sized to the number of labelled images."""
-    if isinstance(steps, int):
-        return steps
-    return max(FEWEST_STEPS, EPOCHS * images // batch_size)
+def resolve_batch(batch_size: int | str, images: int) -> int:
+    """A number of images, or ``auto`` sized to the number of labelled images; never more than there
+    are.
+    """
+    if isinstance(batch_size, int):
+        return min(batch_size, images)
+    return min(next((size for most, size in BATCHES if images < most), 128), images)
+
+
+def resolve_steps(images: int, batch_size: int, passes: int) -> int:
+    """Steps of a first training: ``passes`` over the labelled images, at least 600 steps, at most
+    64,000 images shown.
+
+    Whether they reach the plateau is measured by training twice as long, see
+    ``stages/finetune/tuning.py``.
+    """
+    shown = min(max(passes * images, FEWEST_STEPS * batch_size), max(MOST_IMAGES, 4 * images))
+    return max(1, round(shown / batch_size))
 
 
 def labelled(
@@ -110,31 +124,19 @@ class LabelledBatches:
 
 
 class Supervised(nn.Module):
-    """Cross-entropy for the training loop.
+    """Cross-entropy with label smoothing for the training loop."""
 
-    With ``frozen_norm`` the batch-norm statistics of pretraining stay: a batch of ten images has
-    none worth having.
-    """
-
-    def __init__(self, network: LinearClassifier, frozen_norm: bool) -> None:
+    def __init__(self, network: LinearClassifier) -> None:
         super().__init__()
-        self.network, self.frozen_norm = network, frozen_norm
+        self.network = network
 
     def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
         """``loss`` and ``accuracy`` on the batch."""
         images, labels = batch
         logits = self.network(images).float()
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        return {"loss": nn.functional.cross_entropy(logits, labels), "accuracy": accuracy}
-
-    def train(self, mode: bool = True) -> Supervised:
-        """As any module, except that frozen batch norms stay in eval mode."""
-        super().train(mode)
-        if mode and self.frozen_norm:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
-        return self
+        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+        return {"loss": loss, "accuracy": accuracy}
 
 
 def with_head(
@@ -210,11 +212,8 @@ def train(
     network: LinearClassifier,
     batches: LabelledBatches,
     recipe: Recipe,
-    frozen_norm: bool,
     resume: Resume | None,
     track: Tracker | None,
 ) -> History:
     """Fully fine-tune in place; without ``resume`` and ``track`` the run leaves no trace."""
-    return fit(
-        Supervised(network, frozen_norm), batches, recipe, resume or _Unsaved(), track or _Untold()
-    )
+    return fit(Supervised(network), batches, recipe, resume or _Unsaved(), track or _Untold())

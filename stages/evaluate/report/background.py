@@ -98,20 +98,21 @@ def _split(manifest: Manifest, called: str, names: tuple[str, ...]) -> dict[str,
 
 
 def _descriptions(inputs: Inputs) -> dict[str, str]:
-    teacher, student = inputs.encoders["pretrained"], inputs.encoders["distilled"]
-    large, small = (
-        f"{one.backbone.name}, {one.backbone.parameter_count:,} parameters"
-        for one in (teacher, student)
-    )
+    sizes = {
+        name: f"{one.backbone.name}, {one.backbone.parameter_count:,} parameters"
+        for name, one in inputs.encoders.items()
+    }
+    large, small = sizes["pretrained"], sizes.get("distilled", "")
+    method = inputs.encoders["pretrained"].config.get("method", "")
     return {
         "pixels": "learns nothing",
         "random": large,
         "random-student": small,
-        "scratch": f"{small}; the labels only",
+        "scratch": f"{large}; the labels only",
         "control": f"{large}; the simplest objective",
-        "pretrained": f"{large}; {teacher.config.get('method', '')}",
+        "pretrained": f"{large}; {method}",
         "distilled": small,
-        "finetuned": f"{small}; this is what gets registered",
+        "finetuned": f"{inputs.classifier.config['method']}; this is what gets registered",
     }
 
 
@@ -142,7 +143,10 @@ def _notes(params: Params, manifest: Manifest, inputs: Inputs) -> list[str]:
         )
     if len(inputs.truth.test) > CORRUPTED:
         notes.append(f"Corruptions are applied to {CORRUPTED:,} of the test images.")
-    notes.append("Pretrained and control encoders are fully fine-tuned with all labels only.")
+    notes.append(
+        "Training from scratch and fine-tuning use the same augmentation and as many steps; settings"
+        " were picked on validation with all labels."
+    )
     return notes
 
 

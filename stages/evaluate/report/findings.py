@@ -10,21 +10,25 @@ from stages.evaluate.ladder import ALL
 
 
 def sentences(table: Table) -> list[str]:
-    """Three plain sentences. A difference is claimed where its paired interval excludes zero, and
-    nowhere else.
+    """Return three plain sentences and, where they apply, warnings. A difference is claimed where
+    its paired interval excludes zero, and nowhere else.
     """
-    answers = table.comparisons()
-    main = [
-        answer
-        for answer in answers
-        if (answer.first.model, answer.second.model) == ("finetuned", "scratch")
-    ]
-    headline = (
-        max(main, key=lambda answer: answer.difference.value)
-        if verdicts(main)["better"]
-        else main[-1]
-    )
-    return [_verdict(main), _size(main, headline), _controls(answers, headline.budget)]
+    main = table.headlines()
+    better = verdicts(main)["better"]
+    headline = max(main, key=lambda answer: answer.difference.value) if better else main[-1]
+    told = [_verdict(main), _size(main, headline), _controls(table.comparisons(), headline.budget)]
+    if main[-1].first.chosen.startswith("scratch"):
+        told.append(
+            f"On these images labels alone do as well with {labels_phrase(main[-1].budget)}: what ships was trained from"
+            " scratch, and pretraining bought nothing."
+        )
+    short = [row for row in table.rows if row.undertrained]
+    if short:
+        told.append(
+            f"Marked rows ({len(short)}) were trained for fewer steps than their plateau needs, so a gain over them may"
+            " be no gain: raise finetune.steps or set it to auto."
+        )
+    return told
 
 
 def verdicts(answers: list[Comparison]) -> dict[str, list[str]]:
@@ -85,15 +89,14 @@ def _verdict(main: list[Comparison]) -> str:
 
 def _size(main: list[Comparison], headline: Comparison) -> str:
     last = main[-1]
-    tail = (
-        ""
-        if last is headline
-        else f"; with {labels_phrase(last.budget)} it is {points(last.difference)}"
-    )
+    tail = ""
+    if last is not headline:
+        tail = f"; with {labels_phrase(last.budget)} it is {points(last.difference)}"
+        if last.second.model != headline.second.model:
+            tail += f" against {_called(last.second.model)}"
     return (
-        f"With {labels_phrase(headline.budget)} the pretrained, distilled and fine-tuned network"
-        f" gets {percent(headline.first.accuracy)} of the test images right and the same network"
-        f" trained from scratch {percent(headline.second.accuracy)}:"
+        f"With {labels_phrase(headline.budget)} what ships gets {percent(headline.first.accuracy)} of the test images right"
+        f" and the strongest control, {_called(headline.second.model)}, {percent(headline.second.accuracy)}:"
         f" {points(headline.difference)}{tail}."
     )
 
@@ -128,6 +131,7 @@ def _controls(answers: list[Comparison], budget: str) -> str:
 def _called(model: str) -> str:
     return {
         "pixels": "raw pixels",
+        "scratch": "the same network trained from scratch",
         "random": "an untrained encoder",
         "control": "the instance-classification control",
     }.get(model, MODELS[model].lower())

@@ -126,11 +126,7 @@ def _range(interval: Interval) -> str:
 
 
 def _cards(table: Table, verdict: Verdict, classes: Sequence[str]) -> list[dict[str, str]]:
-    main = [
-        answer
-        for answer in table.comparisons()
-        if (answer.first.model, answer.second.model) == PAIRS[0]
-    ]
+    main = table.headlines()
     gain = max(main, key=lambda answer: answer.difference.value)
     spread = f"95 % interval {signed(gain.difference.low)} to {signed(gain.difference.high)}"
     return [
@@ -142,7 +138,7 @@ def _cards(table: Table, verdict: Verdict, classes: Sequence[str]) -> list[dict[
             ),
         },
         {
-            "name": "Largest gain over training from scratch",
+            "name": f"Largest gain over the strongest control ({MODELS[gain.second.model].lower()})",
             "value": f"{signed(gain.difference.value)} points",
             "note": f"{labels_phrase(gain.budget)}; {spread}",
         },
@@ -214,8 +210,8 @@ def _ladder(table: Table) -> dict[str, Any]:
 
 QUESTIONS = {
     ("finetuned", "scratch"): (
-        "Pretrained, distilled, fine-tuned against from scratch",
-        "same network, labels and steps",
+        "What ships against from scratch",
+        "same labels, steps and effort",
     ),
     ("pretrained", "pixels"): (
         "Pretrained against raw pixels",
@@ -231,7 +227,7 @@ QUESTIONS = {
         "what the smaller network costs, both frozen",
     ),
     ("finetuned", "pixels"): (
-        "Fine-tuned against raw pixels",
+        "What ships against raw pixels",
         "the whole pipeline against no learning",
     ),
 }
@@ -284,7 +280,8 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
                 shown = {
                     "value": f"{100 * value.value:.1f}",
                     "interval": _range(value),
-                    "chosen": row.chosen,
+                    "chosen": row.chosen
+                    + (", fewer steps than its plateau" if row.undertrained else ""),
                 }
                 cells.append({**shown, "tied": id(row) in tied[budget]})
             rows.append({"protocol": called, "cells": cells})

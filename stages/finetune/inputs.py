@@ -1,0 +1,78 @@
+"""Inputs of fine-tuning: encoders worth using, an untrained network, the labelled images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from stages.core import paths
+from stages.core.budget import resolve_budget
+from stages.core.data.manifest import Manifest
+from stages.core.image.backbones import create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
+from stages.core.image.views.geometric import supervised_views
+from stages.core.image.views.policy import Policy
+from stages.core.models.artifact import Encoder, load_encoder
+from stages.core.params import Params
+from stages.core.random import address
+from stages.core.transfer.finetune import Examples, Task
+from stages.core.transfer.supervised import labelled
+from stages.finetune.finetune import EncoderFeatures
+
+UNTRAINED = "untrained"
+"""Address of the weights that training from labels alone starts with."""
+
+
+def encoders_to_use() -> dict[str, Encoder]:
+    """Return the pretrained encoder and the distilled one, less what pretraining or distillation
+    found to be no use.
+    """
+    found = {}
+    pretrained = load_encoder(paths.PRETRAINED)
+    if pretrained.config.get("useful", True):
+        found["pretrained"] = pretrained
+        distilled = load_encoder(paths.DISTILLED)
+        if distilled.config.get("student", True):
+            found["distilled"] = distilled
+    return found
+
+
+def untrained(seed: int) -> Encoder:
+    """Return the architecture of the pretrained encoder with random weights."""
+    like = load_encoder(paths.PRETRAINED)
+    body = like.backbone
+    backbone = create_backbone(
+        body.name, body.channels, body.size, address(seed, UNTRAINED), body.stem
+    )
+    return Encoder(backbone, like.preprocess, {"method": UNTRAINED})
+
+
+def assemble(
+    params: Params, manifest: Manifest, store: PixelStore, policy: Policy, preprocess: Preprocess
+) -> tuple[Task, np.ndarray]:
+    """Return the task and the rows of its training images.
+
+    Raises:
+        ConfigError: no labelled images in a split, or a single class.
+    """
+    rows, labels = labelled(manifest, "train", at_least_classes=2)
+    held, held_labels = labelled(manifest, "val")
+    task = Task(
+        Examples(store.gather(rows), labels),
+        Examples(store.gather(held), held_labels),
+        len(manifest.classes),
+        preprocess,
+        supervised_views(policy),
+        params.finetune,
+        resolve_budget(params.budget, preprocess.size).passes,
+        params.seed,
+    )
+    return task, rows
+
+
+def features_of(encoder: Encoder, task: Task) -> EncoderFeatures:
+    """Encode the labelled images."""
+    train, validation = (
+        encoder.encode(part.images).numpy() for part in (task.train, task.validation)
+    )
+    return EncoderFeatures(encoder, train, validation)
