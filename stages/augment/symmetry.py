@@ -58,7 +58,8 @@ class Symmetry:
         """Return what was found, and what follows for the views."""
         shares = f"{self.mirrored:.0%} of mirror images and {self.turned:.0%} of turned images"
         flips = "flips are on" if self.flips else "flips are off"
-        return f"a network notices {shares} (50 % is chance): {flips}{', turns too' if self.turns else ''}"
+        turns = ", turns too" if self.turns else ""
+        return f"a network notices {shares} (50 % is chance): {flips}{turns}"
 
     def as_dict(self) -> dict[str, float]:
         """The accuracies by transform, four digits."""

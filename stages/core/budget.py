@@ -22,6 +22,7 @@ class Budget:
             comes on top).
         side: largest side of the pixel store that ``auto`` chooses.
         passes: passes over the labelled images in supervised training.
+        steps: fewest steps of supervised training, however few the labels.
         doublings: how often ``finetune`` may double the steps in search of the plateau.
         rates: learning rates tried for a pretrained network that is trained whole.
         draws: subsets of labels behind each figure of a network that is trained.
@@ -32,6 +33,7 @@ class Budget:
     pretrain: float
     side: int
     passes: int
+    steps: int
     doublings: int
     rates: tuple[float, ...]
     draws: int
@@ -41,9 +43,9 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("quick", 1.2, 64, 40, 0, (2e-3,), 1, 4),
-        Budget("standard", 10.0, 64, 60, 1, (1e-3, 4e-3), 2, 20),
-        Budget("thorough", 60.0, 96, 60, 2, (5e-4, 1e-3, 2e-3, 4e-3), 3, 90),
+        Budget("quick", 0.4, 64, 40, 400, 0, (2e-3,), 1, 4),
+        Budget("standard", 8.0, 64, 60, 600, 1, (1e-3, 4e-3), 2, 20),
+        Budget("thorough", 60.0, 96, 60, 600, 2, (5e-4, 1e-3, 2e-3, 4e-3), 3, 90),
     )
 }
 

@@ -71,6 +71,7 @@ def assemble(
         supervised_views(policy),
         params.finetune,
         budget.passes,
+        budget.steps,
         params.seed,
         Tuned(**classifier.config["tuned"]),
     )

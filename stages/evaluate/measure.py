@@ -97,7 +97,7 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
 
 
 def _controls(inputs: Inputs) -> dict[str, Encoder]:
-    """Networks with random weights: the teacher's architecture and, if there is one, the student's."""
+    """Networks with random weights, built as the teacher and, if there is one, as the student."""
     names = {"random": "pretrained", "random-student": "distilled"}
     return {
         control: Encoder(

@@ -36,8 +36,8 @@ def main(params: Params, track: Tracker) -> None:
     encoders, start = encoders_to_use(), untrained(params.seed)
     task, rows = assemble(params, manifest, store, Policy.read(paths.POLICY), start.preprocess)
     print(
-        f"finetune: {len(task.train):,} labelled images of {task.classes} classes, {task.steps:,} steps,"
-        f" {len(task.validation):,} to choose by"
+        f"finetune: {len(task.train):,} labelled images of {task.classes} classes,"
+        f" {task.steps:,} steps, {len(task.validation):,} to choose by"
     )
     track.params({"finetune.steps": task.steps, "finetune.images": len(task.train)})
     track.tags(compute.describe(params.finetune.precision))

@@ -55,6 +55,7 @@ def assemble(
     Raises:
         ConfigError: no labelled images in a split, or a single class.
     """
+    budget = resolve_budget(params.budget, preprocess.size)
     rows, labels = labelled(manifest, "train", at_least_classes=2)
     held, held_labels = labelled(manifest, "val")
     task = Task(
@@ -64,7 +65,8 @@ def assemble(
         preprocess,
         supervised_views(policy),
         params.finetune,
-        resolve_budget(params.budget, preprocess.size).passes,
+        budget.passes,
+        budget.steps,
         params.seed,
     )
     return task, rows

@@ -133,7 +133,7 @@ def _best(candidates: list[Candidate]) -> Candidate:
 
 
 def _shortened(task: Task) -> Task:
-    """Half the steps; what is compared at this length is not marked as undertrained by being short."""
+    """Return the task with half the steps."""
     steps = max(1, task.steps // 2)
     return replace(task, settings=task.settings.model_copy(update={"steps": steps}))
 

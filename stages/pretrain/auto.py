@@ -33,7 +33,7 @@ def resolve_auto(params: Params, channels: int, size: int, images: int) -> tuple
             changes["stem"] = choice.stem
         notes.append(f"backbone {choice.why}")
     if own.control == "auto":
-        changes["control"] = "instance" if budget.name == "quick" else None
+        changes["control"] = "instance" if budget.name == "thorough" else None
     own = own.model_copy(update=changes)
     if own.epochs == "auto":
         network = create_backbone(own.backbone, channels, size, params.seed, own.stem)

@@ -144,7 +144,10 @@ def hopeless(raw: float | None) -> Stop:
     def stop(found: Mapping[str, float], progress: float) -> str | None:
         if raw is None or progress < HALFWAY or found.get("knn", 1.0) > raw:
             return None
-        return f"kNN on validation is {found['knn']:.3f} at {progress:.0%} of the steps and {raw:.3f} on raw pixels"
+        return (
+            f"kNN on validation is {found['knn']:.3f} at {progress:.0%} of the steps and"
+            f" {raw:.3f} on raw pixels"
+        )
 
     return stop
 

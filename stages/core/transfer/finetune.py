@@ -68,6 +68,7 @@ class Task:
     Attributes:
         views: augmentations by name.
         passes: over the labelled images, before any doubling.
+        fewest: steps that training has at least, however few the labels.
     """
 
     train: Examples
@@ -77,6 +78,7 @@ class Task:
     views: Mapping[str, Ops]
     settings: Finetune
     passes: int
+    fewest: int
     seed: int
     tuned: Tuned = Tuned()
 
@@ -88,7 +90,10 @@ class Task:
     @property
     def plateau(self) -> int:
         """Steps that training needs with this many labels, as far as it was measured."""
-        return resolve_steps(len(self.train), self.batch_size, self.passes) << self.tuned.doublings
+        return (
+            resolve_steps(len(self.train), self.batch_size, self.passes, self.fewest)
+            << self.tuned.doublings
+        )
 
     @property
     def steps(self) -> int:
@@ -148,7 +153,7 @@ def full_candidate(
 def scratch_candidate(
     start: Backbone, task: Task, resume: Resume | None = None, track: Tracker | None = None
 ) -> Candidate:
-    """Train a copy of an untrained network on the labels alone: the control of every fine-tuning."""
+    """Train a copy of an untrained network on the labels alone, the control of fine-tuning."""
     network = with_head(copy.deepcopy(start), task.classes)
     return _trained("scratch", network, task, task.tuned.scratch_rate, resume, track)
 

@@ -29,8 +29,8 @@ from stages.core.training.loop import History, Recipe, fit
 if TYPE_CHECKING:
     from stages.core.data.manifest import Manifest
 
-FEWEST_STEPS, MOST_IMAGES = 600, 64_000
-"""Steps that even a handful of labels gets, and images that the largest set is shown at first."""
+MOST_IMAGES = 64_000
+"""Images that the largest set is shown in a first training."""
 SMOOTHING = 0.1
 BATCHES = ((2_000, 32), (8_000, 64))
 """Labelled images up to which ``batch_size: auto`` is so many; 128 above."""
@@ -45,14 +45,14 @@ def resolve_batch(batch_size: int | str, images: int) -> int:
     return min(next((size for most, size in BATCHES if images < most), 128), images)
 
 
-def resolve_steps(images: int, batch_size: int, passes: int) -> int:
-    """Steps of a first training: ``passes`` over the labelled images, at least 600 steps, at most
-    64,000 images shown.
+def resolve_steps(images: int, batch_size: int, passes: int, fewest: int) -> int:
+    """Steps of a first training: ``passes`` over the labelled images, at least ``fewest`` steps, at
+    most 64,000 images shown.
 
     Whether they reach the plateau is measured by training twice as long, see
     ``stages/finetune/tuning.py``.
     """
-    shown = min(max(passes * images, FEWEST_STEPS * batch_size), max(MOST_IMAGES, 4 * images))
+    shown = min(max(passes * images, fewest * batch_size), max(MOST_IMAGES, 4 * images))
     return max(1, round(shown / batch_size))
 
 

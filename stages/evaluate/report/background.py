@@ -144,8 +144,8 @@ def _notes(params: Params, manifest: Manifest, inputs: Inputs) -> list[str]:
     if len(inputs.truth.test) > CORRUPTED:
         notes.append(f"Corruptions are applied to {CORRUPTED:,} of the test images.")
     notes.append(
-        "Training from scratch and fine-tuning use the same augmentation and as many steps; settings"
-        " were picked on validation with all labels."
+        "Training from scratch and fine-tuning use the same augmentation and as many steps;"
+        " settings were picked on validation with all labels."
     )
     return notes
 

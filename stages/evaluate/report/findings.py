@@ -19,14 +19,14 @@ def sentences(table: Table) -> list[str]:
     told = [_verdict(main), _size(main, headline), _controls(table.comparisons(), headline.budget)]
     if main[-1].first.chosen.startswith("scratch"):
         told.append(
-            f"On these images labels alone do as well with {labels_phrase(main[-1].budget)}: what ships was trained from"
-            " scratch, and pretraining bought nothing."
+            f"On these images labels alone do as well with {labels_phrase(main[-1].budget)}: what"
+            " ships was trained from scratch, and pretraining bought nothing."
         )
     short = [row for row in table.rows if row.undertrained]
     if short:
         told.append(
-            f"Marked rows ({len(short)}) were trained for fewer steps than their plateau needs, so a gain over them may"
-            " be no gain: raise finetune.steps or set it to auto."
+            f"Marked rows ({len(short)}) were trained for fewer steps than their plateau needs, so"
+            " a gain over them may be no gain: raise finetune.steps or set it to auto."
         )
     return told
 
@@ -95,9 +95,9 @@ def _size(main: list[Comparison], headline: Comparison) -> str:
         if last.second.model != headline.second.model:
             tail += f" against {_called(last.second.model)}"
     return (
-        f"With {labels_phrase(headline.budget)} what ships gets {percent(headline.first.accuracy)} of the test images right"
-        f" and the strongest control, {_called(headline.second.model)}, {percent(headline.second.accuracy)}:"
-        f" {points(headline.difference)}{tail}."
+        f"With {labels_phrase(headline.budget)} what ships gets {percent(headline.first.accuracy)}"
+        f" of the test images right and the strongest control, {_called(headline.second.model)},"
+        f" {percent(headline.second.accuracy)}: {points(headline.difference)}{tail}."
     )
 
 

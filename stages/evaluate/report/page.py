@@ -138,7 +138,9 @@ def _cards(table: Table, verdict: Verdict, classes: Sequence[str]) -> list[dict[
             ),
         },
         {
-            "name": f"Largest gain over the strongest control ({MODELS[gain.second.model].lower()})",
+            "name": (
+                f"Largest gain over the strongest control ({MODELS[gain.second.model].lower()})"
+            ),
             "value": f"{signed(gain.difference.value)} points",
             "note": f"{labels_phrase(gain.budget)}; {spread}",
         },
@@ -280,8 +282,9 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
                 shown = {
                     "value": f"{100 * value.value:.1f}",
                     "interval": _range(value),
-                    "chosen": row.chosen
-                    + (", fewer steps than its plateau" if row.undertrained else ""),
+                    "chosen": (
+                        row.chosen + (", fewer steps than its plateau" if row.undertrained else "")
+                    ),
                 }
                 cells.append({**shown, "tied": id(row) in tied[budget]})
             rows.append({"protocol": called, "cells": cells})
