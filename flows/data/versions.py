@@ -17,8 +17,9 @@ from typing import Any
 
 from flows.adapters.dvc import lockfile, plan, run_cache
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.experiment.design import WORKDIR
+from flows.adapters.dvc.repository import fetch, repository
 from flows.project import worktrees
+from flows.project.worktrees import WORKDIR
 from flows.registry import encoder_files
 from stages.core import paths
 from stages.core.data import sources
@@ -174,7 +175,7 @@ class DataVersion:
 
     def _show(self, path: Path, digest: str, place: Path) -> None:
         """Links into DVC's cache that look like the output."""
-        with plan.repository() as repo:
+        with repository() as repo:
             cache = repo.cache.local
 
             def object_of(oid: str) -> Path:
@@ -204,21 +205,8 @@ class DataVersion:
 
     def _fetch(self, repo: Any, path: Path) -> None:
         """Bring an output from the remote."""
-        from dvc.exceptions import DvcException
-
         stage = next(name for name, entry in self.entries.items() if str(path) in entry.outputs)
-        try:
-            repo.fetch(
-                targets=[stage],
-                revs=[self.commit] if self.commit else None,
-                workspace=not self.commit,
-            )
-        except DvcException as error:
-            words = " ".join(str(error).split())
-            raise ConfigError(
-                f"the data of version {self.name} is neither in DVC's cache nor at its remote:"
-                f" {words}"
-            ) from None
+        fetch(repo, stage, self.commit, self.name)
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,12 @@ from typing import Any
 
 from flows.adapters.dvc import lockfile, run_cache
 from flows.adapters.dvc import plan as dvc
-from flows.experiment.design import WORKDIR, Cell, Factor, factorial, factors_of, sobol
+from flows.experiment.design import Cell, Factor, factorial, factors_of, sobol
 from flows.pipeline.launch import run_stage
 from flows.pipeline.preflight import check_choices
 from flows.project import worktrees
 from flows.project.params_file import override
+from flows.project.worktrees import WORKDIR
 from flows.registry import encoder_files
 from stages.core import paths
 from stages.core.data import sources
