@@ -20,9 +20,8 @@ from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.dvc.repository import fetch, repository
 from flows.project import worktrees
 from flows.project.worktrees import WORKDIR
-from flows.registry import encoder_files
+from flows.registry import stage_inputs
 from stages.core import paths
-from stages.core.data import sources
 from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError
 from stages.core.image.pixel_store import PixelStore
@@ -57,10 +56,7 @@ def tag(root: Path, name: str, message: str) -> str:
         raise ConfigError(
             f"dataset version {name!r} exists; versions never change, choose another name"
         )
-    if Path("stages/ingest").is_dir():
-        params = load_params()
-        sources.write_fingerprint(params)
-        encoder_files.materialise(params)
+    stage_inputs.refresh(load_params())
     names = run_cache.data_stages()
     if stale := [
         f"{stage} ({', '.join(reasons)})"

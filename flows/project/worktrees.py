@@ -14,8 +14,7 @@ from filelock import FileLock
 
 from flows.adapters.dvc.repository import share_cache
 from stages.core import paths
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 
 DATA_TAGS = "data/"
 WORKDIR = "WORKDIR"

@@ -12,8 +12,7 @@ import yaml
 from flows.adapters.dvc import staleness
 from flows.adapters.dvc.lockfile import LOADER
 from flows.adapters.dvc.repository import mend_locks, repository
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 
 RESTORED = "is cached - skipping run"
 UNCHANGED = "didn't change, skipping"

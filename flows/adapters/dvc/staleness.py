@@ -22,7 +22,7 @@ from stages.core.io import read_json, write_json
 if TYPE_CHECKING:
     from flows.adapters.dvc.lockfile import LockEntry
 
-CODE, SOURCES = paths.CACHE / "code", paths.CACHE / "sources"
+CODE, SOURCES, PLUGINS = (paths.CACHE / name for name in ("code", "sources", "plugins"))
 NEVER = "never ran"
 LOST = {"deleted": "is missing", "modified": "is not what dvc.lock says"}
 """What can become of an output that DVC's cache still has."""
@@ -113,6 +113,9 @@ def remember(entry: LockEntry) -> None:
                 paths.FINGERPRINT.is_file() and hash_of(paths.FINGERPRINT) == digest
             ):  # what the stage read, and not what has changed since
                 _keep(SOURCES / f"{digest}.json", _sources())
+        elif paths.PLUGINS in Path(path).parents:
+            if Path(path).is_file() and hash_of(Path(path)) == digest:
+                _keep(PLUGINS / f"{digest}.json", _known(Path(path)))
         elif digest.endswith(".dir") and _is_code(path):
             _keep(CODE / f"{digest}.json", _code_hashes(Path(path)))
 
@@ -123,6 +126,9 @@ def changes(path: str, digest: str) -> list[str]:
         return _changed_sources(_known(SOURCES / f"{digest}.json"), _sources()) or [
             f"{path} changed"
         ]
+    if paths.PLUGINS in Path(path).parents:
+        found = _changed_plugins(_known(PLUGINS / f"{digest}.json"), _known(Path(path)))
+        return found or [f"{path} changed"]
     if not _is_code(path):
         return [f"{path} changed"]
     before = _known(CODE / f"{digest}.json") if Path(path).is_dir() else {}
@@ -151,6 +157,20 @@ def _changed_sources(before: Mapping[str, Any], after: Mapping[str, Any]) -> lis
                 else f"source {name} is given otherwise"
             )
     return found
+
+
+def _changed_plugins(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """``code: FILE`` for each file of a plugin used then and now, and plugins that are new."""
+    found: list[str] = []
+    for key, members in after.items() if before else ():
+        for name, files in members.items():
+            known = before.get(key, {}).get(name)
+            if known is None:
+                found.append(f"{key} uses {name}")
+            else:
+                changed = {file for file in {*known, *files} if known.get(file) != files.get(file)}
+                found += [f"code: {file}" for file in sorted(changed)]
+    return list(dict.fromkeys(found))
 
 
 def _sources() -> dict[str, Any]:

@@ -25,10 +25,10 @@ from stages.core.data.folders import (
     one_file,
     walk,
 )
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
-from stages.core.plugins import load, nearest
+from stages.core.plugins import load
 
 KINDS = {
     "digits": "digits",
