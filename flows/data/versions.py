@@ -17,11 +17,11 @@ from typing import Any
 
 from flows.adapters.dvc import lockfile, plan, run_cache
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.experiment.design import WORKDIR
+from flows.adapters.dvc.repository import fetch, repository
 from flows.project import worktrees
-from flows.registry import encoder_files
+from flows.project.worktrees import WORKDIR
+from flows.registry import stage_inputs
 from stages.core import paths
-from stages.core.data import sources
 from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError
 from stages.core.image.pixel_store import PixelStore
@@ -56,10 +56,7 @@ def tag(root: Path, name: str, message: str) -> str:
         raise ConfigError(
             f"dataset version {name!r} exists; versions never change, choose another name"
         )
-    if Path("stages/ingest").is_dir():
-        params = load_params()
-        sources.write_fingerprint(params)
-        encoder_files.materialise(params)
+    stage_inputs.refresh(load_params())
     names = run_cache.data_stages()
     if stale := [
         f"{stage} ({', '.join(reasons)})"
@@ -174,7 +171,7 @@ class DataVersion:
 
     def _show(self, path: Path, digest: str, place: Path) -> None:
         """Links into DVC's cache that look like the output."""
-        with plan.repository() as repo:
+        with repository() as repo:
             cache = repo.cache.local
 
             def object_of(oid: str) -> Path:
@@ -204,21 +201,8 @@ class DataVersion:
 
     def _fetch(self, repo: Any, path: Path) -> None:
         """Bring an output from the remote."""
-        from dvc.exceptions import DvcException
-
         stage = next(name for name, entry in self.entries.items() if str(path) in entry.outputs)
-        try:
-            repo.fetch(
-                targets=[stage],
-                revs=[self.commit] if self.commit else None,
-                workspace=not self.commit,
-            )
-        except DvcException as error:
-            words = " ".join(str(error).split())
-            raise ConfigError(
-                f"the data of version {self.name} is neither in DVC's cache nor at its remote:"
-                f" {words}"
-            ) from None
+        fetch(repo, stage, self.commit, self.name)
 
 
 @dataclass(frozen=True)

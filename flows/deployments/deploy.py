@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from flows.adapters.prefect.server import need_server
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 from stages.core.io import read_json
 from stages.core.params import load_params
-from stages.core.plugins import nearest
 
 FLOWS = {
     "pipeline": "pipeline",

@@ -14,10 +14,8 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.request
 from contextlib import suppress
-from dataclasses import asdict, dataclass
-from urllib.error import URLError
+from dataclasses import asdict
 
 from filelock import FileLock
 
@@ -26,59 +24,19 @@ from flows.adapters.mlflow import store as tracking
 from flows.adapters.prefect.server import free_port
 from flows.process import identity
 from flows.process.identity import FEW_ARENAS
-from stages.core import paths
+from flows.project.endpoints import BACKEND, FOLDER, Service, service
 from stages.core.errors import StageFailed
 from stages.core.io import read_json, write_json
 
-BACKEND = "MLFLOW_BACKEND_STORE_URI"
-FOLDER = paths.STATE / "servers"
 HOST = "127.0.0.1"
 POOL = "rootstock"
 WORKER = f"rootstock-{platform.node()}"
 """Two machines may share one database; the runs of the other are its own."""
 PORTS = {"prefect": 4200, "mlflow": 5000}
-HEALTH = {"prefect": "/api/health", "mlflow": "/health"}
 PATIENCE = 120.0
 GRACE = 15.0
 RUN_GRACE = 30.0
 """Seconds: a training stage writes its checkpoint before it ends."""
-
-
-@dataclass(frozen=True)
-class Service:
-    """A process that ``up`` started; ``began`` tells it from a later process with the same number."""  # noqa: E501
-
-    name: str
-    pid: int
-    began: str
-    address: str
-
-    @property
-    def alive(self) -> bool:
-        """Whether it is still the process that was started."""
-        return identity.began(self.pid) == self.began
-
-    @property
-    def answers(self) -> bool:
-        """Whether it is ready; a worker is as soon as it lives."""
-        if not self.address:
-            return self.alive
-        try:
-            with urllib.request.urlopen(
-                f"{self.address}{HEALTH[self.name]}", timeout=5
-            ) as response:
-                return bool(response.status == 200)
-        except (URLError, OSError):
-            return False
-
-
-def service(name: str) -> Service | None:
-    """What ``up`` started under this name, if it lives."""
-    path = FOLDER / f"{name}.json"
-    if not path.is_file():
-        return None
-    found = Service(**read_json(path))
-    return found if found.alive else None
 
 
 def up(worker: bool = True) -> list[Service]:
@@ -112,23 +70,6 @@ def down() -> list[str]:
             stopped.append(name)
         (FOLDER / f"{name}.json").unlink(missing_ok=True)
     return stopped
-
-
-def use() -> None:
-    """Let this process use the servers that ``up`` started, unless ``PREFECT_API_URL`` or
-    ``MLFLOW_TRACKING_URI`` say otherwise.
-
-    With SQLite the store is opened directly, which is faster; with another database through the
-    server.
-    """
-    if (
-        BACKEND in os.environ
-        and "MLFLOW_TRACKING_URI" not in os.environ
-        and (found := service("mlflow"))
-    ):
-        os.environ["MLFLOW_TRACKING_URI"] = found.address
-    if "PREFECT_API_URL" not in os.environ and (found := service("prefect")):
-        os.environ["PREFECT_API_URL"] = f"{found.address}/api"
 
 
 def _close_runs(server: str) -> None:

@@ -204,7 +204,7 @@ def _ask(version: ModelVersion) -> Predictions:
 
     from stages.core.data.manifest import Manifest
     from stages.core.image.pixel_store import PixelStore
-    from stages.core.models.artifact import load_classifier
+    from stages.core.models.batch_inference import predict_rows
 
     if not paths.CURATED_MANIFEST.is_file() or not paths.POOL_PIXELS.is_dir():
         raise ConfigError(
@@ -218,13 +218,12 @@ def _ask(version: ModelVersion) -> Predictions:
             "the two were evaluated on different images and the workspace has no labelled test"
             " image"
         )
-    model = load_classifier(version.artifact)
-    shares = model.predict_proba(store.gather(rows)).numpy()
+    classes, probabilities = predict_rows(version.artifact, store, rows)
     columns = {
         "id": manifest.frame["id"].iloc[rows].to_numpy(),
         "label": manifest.frame["label"].iloc[rows].to_numpy(),
-        "predicted": np.array(model.classes, dtype=object)[shares.argmax(axis=1)],
-        "probabilities": list(shares),
+        "predicted": np.array(classes, dtype=object)[probabilities.argmax(axis=1)],
+        "probabilities": list(probabilities),
     }
     return Predictions(pd.DataFrame(columns))
 

@@ -17,13 +17,13 @@ import numpy as np
 from flows.adapters.mlflow.store import Store
 from flows.registry import versions
 from flows.registry.versions import CLASSIFIER, ENCODER, ModelVersion
-from flows.serving.images import Folder, Pool, Rows
+from flows.serving.images import Folder, Pool
 from stages.core.errors import ConfigError, DataError
+from stages.core.io import read_json
 from stages.core.random import numpy_generator
 
 if TYPE_CHECKING:
     from stages.core.metrics.transferability import Score
-    from stages.core.models.artifact import Encoder
 
 PIXELS = "raw pixels"
 LABELS_PER_CLASS = 20
@@ -59,16 +59,14 @@ def suggest(store: Store, folder: Path | None, images: int) -> Suggestion:
     Raises:
         ConfigError: nothing is registered, or no image can be read.
     """
-    from stages.core.metrics.representation import pixel_features
-    from stages.core.models.artifact import load_encoder
+    from stages.core.models.batch_inference import features_of_images, input_shape
 
     data = Folder(folder, images) if folder else Pool(images)
     scores: list[tuple[str, str, Score]] = []
     left_out = []
     seen = set()
     for version in encoders(store):
-        encoder = load_encoder(version.artifact)
-        size, channels = encoder.preprocess.size, encoder.preprocess.channels
+        channels, size = input_shape(version.artifact)
         try:
             pixels = data.pixels(size, channels)
         except DataError as error:
@@ -76,14 +74,12 @@ def suggest(store: Store, folder: Path | None, images: int) -> Suggestion:
             continue
         if (size, channels) not in seen:
             seen.add((size, channels))
-            plain = pixel_features(Rows(pixels), np.arange(len(pixels)))
+            plain = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
             scores.append(
                 (PIXELS, f"{channels} × {size} × {size}", _few(plain, data.labels, data.classes))
             )
-        features = encoder.encode(pixels).numpy()
-        scores.append(
-            (_name(version), _about(version, encoder), _few(features, data.labels, data.classes))
-        )
+        features = features_of_images(version.artifact, pixels)
+        scores.append((_name(version), _about(version), _few(features, data.labels, data.classes)))
     if not scores:
         reason = (
             left_out[0] if left_out else "no encoder is registered: rootstock run registers them"
@@ -173,8 +169,9 @@ def _name(version: ModelVersion) -> str:
     return f"{version.name}@{version.aliases[0] if version.aliases else version.number}"
 
 
-def _about(version: ModelVersion, encoder: Encoder) -> str:
+def _about(version: ModelVersion) -> str:
+    config = read_json(version.artifact / "config.json")
     made = version.tags.get("rootstock.path", "").removeprefix("models/")
     return ", ".join(
-        filter(None, [made, encoder.backbone.name, f"{encoder.num_features} dimensions"])
+        filter(None, [made, config["backbone"], f"{config['num_features']} dimensions"])
     )

@@ -26,7 +26,7 @@ from flows.pipeline.run import PipelineRun, Say
 from flows.pipeline.stage import StageDied
 from flows.project import environment, worktrees
 from flows.project.params_file import override
-from flows.registry import encoder_files
+from flows.registry import stage_inputs
 from stages.core import paths
 from stages.core.errors import ConfigError, RootstockError
 from stages.core.io import canonical_json, read_json
@@ -96,7 +96,7 @@ def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
         override(cell.assignments)
         READY.touch()
     environment.enter(place)
-    encoder_files.materialise(load_params())
+    stage_inputs.refresh(load_params(), images=False)
 
 
 def _of_the_data(entries: list[lockfile.LockEntry]) -> list[str]:

@@ -19,7 +19,6 @@ from stages.core.random import address
 
 DATA = "data"
 SEED = "seed"
-WORKDIR = "WORKDIR"
 RANGE_LEVELS = 16
 """Steps a range such as ``1e-4..1e-1`` is cut into, so that two draws of one step are one cell."""
 

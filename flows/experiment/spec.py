@@ -14,14 +14,14 @@ from typing import Any
 
 from flows.adapters.dvc import lockfile, run_cache
 from flows.adapters.dvc import plan as dvc
-from flows.experiment.design import WORKDIR, Cell, Factor, factorial, factors_of, sobol
+from flows.experiment.design import Cell, Factor, factorial, factors_of, sobol
 from flows.pipeline.launch import run_stage
 from flows.pipeline.preflight import check_choices
 from flows.project import worktrees
 from flows.project.params_file import override
-from flows.registry import encoder_files
+from flows.project.worktrees import WORKDIR
+from flows.registry import stage_inputs
 from stages.core import paths
-from stages.core.data import sources
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.io import canonical_json, read_json, write_json
 from stages.core.params import load_params
@@ -182,10 +182,7 @@ def _bring_data_up_to_date() -> None:
     """The data stages of the working tree, run where they are stale: WORKDIR then names data that
     exists.
     """
-    if Path("stages/ingest").is_dir():
-        params = load_params()
-        sources.write_fingerprint(params)
-        encoder_files.materialise(params)
+    stage_inputs.refresh(load_params())
     for name in run_cache.data_stages():
         if dvc.read_reasons(name):
             with run_stage(name, paths.EVENTS / f"{name}.jsonl") as process:

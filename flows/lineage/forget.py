@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from flows.adapters.dvc import lockfile
-from flows.adapters.dvc.plan import Plan
 from flows.adapters.mlflow import database
 from flows.adapters.mlflow.store import Store
 from flows.lineage import image_audit
 from flows.lineage.image_audit import Occurrence
-from flows.pipeline.planning import dry_plan
 from flows.project.params_file import override
 from flows.project.params_lock import turn
 from flows.registry import versions
@@ -25,14 +23,13 @@ MOST = 5000 // 65
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What forgetting came to: ids, where each was seen, what must run again."""
+    """What forgetting came to: ids, and where each was seen."""
 
     ids: tuple[str, ...]
     new: tuple[str, ...]
     sightings: dict[str, list[Occurrence]]
     pool: dict[str, list[str]]
     """id → places in the pool of the workspace."""
-    plan: Plan
 
     @property
     def models(self) -> list[str]:
@@ -63,32 +60,7 @@ def forget(images: Sequence[str]) -> Forgotten:
         store = Store.open()
         sightings = {one: list(image_audit.sightings(store, one)) for one in ids}
         _mark(store, sightings)
-    return Forgotten(ids, new, sightings, _places(ids), dry_plan())
-
-
-def text(found: Forgotten) -> str:
-    """The answer as lines."""
-    lines = []
-    for one in found.ids:
-        places = found.pool.get(one, [])
-        where = (
-            ", ".join(places)
-            or "not in the pool of the workspace: it will be dropped if it ever comes"
-        )
-        lines.append(f"{one}  {where}{'' if one in found.new else '  (forgotten before)'}")
-    stale = [name for name in found.plan.order if found.plan.stale(name)]
-    below = [name for name in found.plan.order if name not in stale and found.plan.waits_for(name)]
-    lines.append(
-        f"stale stages: {', '.join(stale) or 'none'}"
-        + (f"; below them: {', '.join(below)}" if below else "")
-    )
-    lines.append(f"registered models trained on them: {', '.join(found.models) or 'none'}")
-    if stale:
-        lines.append(
-            "rootstock run makes everything anew without them; rootstock audit IMAGE then shows"
-            " that they are gone"
-        )
-    return "\n".join(lines)
+    return Forgotten(ids, new, sightings, _places(ids))
 
 
 def _mark(store: Store, sightings: dict[str, list[Occurrence]]) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.adapters.dvc import cache
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.mlflow import entries
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.mlflow.store import Store
 from flows.data.versions import DataVersion
-from flows.experiment.design import WORKDIR
 from flows.lineage import trace as lineage
 from flows.project import worktrees
+from flows.project.worktrees import WORKDIR
 from flows.registry import versions
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -214,8 +215,6 @@ def _makes_models(step: lineage.Step) -> bool:
 def _rows(digest: str, identity: str) -> pd.DataFrame | None:
     """The image's rows in a manifest, from the workspace or DVC's cache; None where neither has it."""  # noqa: E501
     import pandas as pd
-
-    from flows.lineage.verification import hash_of
 
     stored = cache.cached(digest)
     source = stored if stored.is_file() else paths.CURATED_MANIFEST

@@ -4,7 +4,6 @@ evaluation says they answered.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +12,13 @@ from pathlib import Path
 
 from flows.adapters.dvc import cache as dvc_cache
 from flows.adapters.dvc import lockfile
+from flows.adapters.dvc.hashes import hash_of
 from flows.evaluation.predictions import answers
 from flows.lineage.trace import SOURCES, Chain
 from flows.registry.versions import CLASSIFIER, ModelVersion
 from stages.core import paths
 from stages.core.errors import RootstockError
 
-CHUNK = 1 << 20
-BATCH = 1024
 TOLERANCE = 1e-4
 
 
@@ -37,11 +35,7 @@ def verify(chain: Chain) -> Iterator[Check]:
     """Check every output in the chain where it lies (workspace and DVC cache), the registered
     weights, and the evaluation.
     """
-    lock = {
-        path: digest
-        for entry in lockfile.read_lock().values()
-        for path, digest in entry.outputs.items()
-    }
+    lock = lockfile.outputs()
     seen: set[tuple[str, str]] = set()
     steps = [*chain.steps.values(), *([chain.evaluation] if chain.evaluation else [])]
     for step in steps:
@@ -61,22 +55,6 @@ def verify(chain: Chain) -> Iterator[Check]:
             step.outputs[pool] for step in steps if (pool := paths.POOL.as_posix()) in step.outputs
         }
         yield _evaluation(chain.version, lock.get(paths.POOL.as_posix()) in pools)
-
-
-def hash_of(path: Path) -> str:
-    """The hash DVC gives a file or a directory."""
-    if path.is_dir():
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        listing = [
-            {"md5": hash_of(file), "relpath": file.relative_to(path).as_posix()} for file in files
-        ]
-        listing.sort(key=lambda item: item["relpath"])
-        return _md5(json.dumps(listing, sort_keys=True).encode()) + ".dir"
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _artifact(what: str, path: Path, digest: str, in_workspace: bool) -> Iterator[Check]:
@@ -156,8 +134,7 @@ def _evaluation(version: ModelVersion, same_pool: bool) -> Check:
 
     from stages.core.data.manifest import Manifest
     from stages.core.image.pixel_store import PixelStore
-    from stages.core.models.artifact import load_classifier
-    from stages.core.progress import Progress
+    from stages.core.models.batch_inference import input_shape, predict_rows
 
     recorded = answers(version)
     if recorded is None or not paths.CURATED_MANIFEST.is_file() or not paths.POOL_PIXELS.is_dir():
@@ -167,8 +144,8 @@ def _evaluation(version: ModelVersion, same_pool: bool) -> Check:
     ids = recorded.table["id"].astype(str)
     if not set(ids) <= set(rows):
         return Check("evaluation", "unreachable", "the workspace holds other images")
-    model, store = load_classifier(version.artifact), PixelStore.open()
-    if store.shape[1:3] != (model.preprocess.channels, model.preprocess.size):
+    store = PixelStore.open()
+    if store.shape[1:3] != input_shape(version.artifact):
         side = store.shape[-1]
         return Check(
             "evaluation",
@@ -176,12 +153,7 @@ def _evaluation(version: ModelVersion, same_pool: bool) -> Check:
             f"the workspace holds these images at {side} x {side} pixels, it saw them otherwise",
         )
     places = np.array([rows[name] for name in ids])
-    found = np.empty_like(recorded.probabilities)
-    with Progress("asking again", len(places), "images") as bar:
-        for first in range(0, len(places), BATCH):
-            some = slice(first, first + BATCH)
-            found[some] = model.predict_proba(store.gather(places[some])).numpy()
-            bar.advance(len(places[some]))
+    _, found = predict_rows(version.artifact, store, places, "evaluating again")
     gap = float(np.abs(found - recorded.probabilities).max())
     said = f"largest difference {gap:.2g} over {len(ids)} images"
     if gap > TOLERANCE and not same_pool:
@@ -191,7 +163,3 @@ def _evaluation(version: ModelVersion, same_pool: bool) -> Check:
             f"the workspace holds these images from another ingest; {said}",
         )
     return Check("evaluation", "ok" if gap <= TOLERANCE else "differs", said)
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -14,7 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.adapters.prefect import events
-from flows.monitoring.features import Array, encode, files, pixels_of_files, training_features
+from flows.monitoring.features import (
+    Array,
+    files,
+    pixels_of_files,
+    training_features,
+    weights_of,
+)
 from flows.monitoring.report import DriftCheck, report
 from stages.core.metrics.drift import detect_drift
 from stages.core.metrics.representation import normalise
@@ -35,10 +41,9 @@ def check(root: Path, images: Path | None) -> DriftCheck:
     Raises:
         ConfigError: there is no champion, or nothing to look at.
     """
-    import torch
-
     from flows.adapters.mlflow.store import Store
     from flows.registry import versions
+    from stages.core.models.batch_inference import features_of_images
 
     params = load_params()
     champion = versions.resolve(Store.open(), f"{versions.CLASSIFIER}@{versions.CHAMPION}")
@@ -46,7 +51,7 @@ def check(root: Path, images: Path | None) -> DriftCheck:
         champion.folder, files(images, root, params.monitor.max_images), params
     )
     new, reference = (
-        encode(champion.folder, torch.from_numpy(pixels)),
+        features_of_images(weights_of(champion.folder), pixels),
         training_features(champion, root, params),
     )
     found = judge(

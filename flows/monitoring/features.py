@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +14,9 @@ from flows.data.versions import TrainingData
 from flows.lineage import trace as lineage
 from flows.registry.versions import ModelVersion
 from flows.serving import predict, prediction_log
-from stages.core.errors import ConfigError, DataError
+from stages.core.errors import ConfigError
 from stages.core.params import Params
 from stages.core.random import numpy_generator
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 Array = NDArray[np.float32]
 
@@ -65,15 +61,23 @@ def training_features(champion: ModelVersion, root: Path, params: Params) -> Arr
                 rows, params.monitor.max_images, replace=False
             )
         )
-    return encode(champion.folder, data.pixels.gather(rows))
+    from stages.core.models.batch_inference import features_of_rows
+
+    return features_of_rows(weights_of(champion.folder), data.pixels, rows)
+
+
+def weights_of(folder: Path) -> Path:
+    """Return the model's own directory inside the registered package."""
+    return next(path.parent for path in sorted(folder.rglob("weights.safetensors")))
 
 
 def pixels_of_files(
     folder: Path, images: Sequence[Path], params: Params
 ) -> tuple[NDArray[np.uint8], int]:
-    """Image files (m, C, H, W), read as the pipeline reads them, and how many could not be read."""
-    from stages.core.image.decode import Unreadable, decode, resize
-    from stages.core.models.artifact import load_classifier
+    """Return image files (m, C, H, W), read as the pipeline reads them, and how many could not be
+    read; at most ``monitor.max_images`` are drawn.
+    """
+    from stages.core.models.batch_inference import read_images
 
     if len(images) > params.monitor.max_images:
         images = [
@@ -82,32 +86,4 @@ def pixels_of_files(
                 len(images), params.monitor.max_images, replace=False
             )
         ]
-    preprocess = load_classifier(_weights(folder)).preprocess
-    pixels, unreadable = [], 0
-    for image in images:
-        try:
-            decoded = decode(image, preprocess.channels, params.ingest.max_pixels)
-            pixels.append(
-                resize(decoded, preprocess.size, preprocess.interpolation).transpose(2, 0, 1)
-            )
-        except Unreadable:
-            unreadable += 1
-    if not pixels:
-        raise DataError(f"none of the {len(images)} new images can be read")
-    return np.stack(pixels), unreadable
-
-
-def _weights(folder: Path) -> Path:
-    """The model's own directory inside the registered package."""
-    return next(path.parent for path in sorted(folder.rglob("weights.safetensors")))
-
-
-def encode(folder: Path, images: Tensor) -> Array:
-    """The champion's features (n, D) of uint8 images (n, C, H, W), from the layer below its head."""  # noqa: E501
-    from stages.core.models.artifact import load_classifier
-
-    encoder = load_classifier(_weights(folder)).encoder
-    parts = [
-        encoder.encode(images[start : start + 512]).numpy() for start in range(0, len(images), 512)
-    ]
-    return np.concatenate(parts).astype(np.float32)
+    return read_images(weights_of(folder), images, params.ingest.max_pixels)

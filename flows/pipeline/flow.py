@@ -28,6 +28,7 @@ from flows.pipeline.startup import PREPARED, RESULT, Preparation, Result
 from flows.process.signals import stoppable
 from flows.project import environment
 from flows.project.params_lock import turn
+from flows.promotion.promote import promote_run
 from stages.core import paths
 from stages.core.errors import Refused, RootstockError, StageFailed
 from stages.core.params import Params
@@ -105,7 +106,7 @@ def pipeline(
     promoted = None
     try:
         with stoppable(run.cancelled):
-            gpu_limit.declare(run.plan)
+            gpu_limit.declare(any(node.gpus for node in run.plan.nodes.values()))
             stages = _submit_stages(run)
             wait(list(stages.values()))
             if run.cancelled.is_set():
@@ -182,7 +183,7 @@ def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[Non
         logger.info(line)
         summary.console("promote", line)
 
-    result = run.ledger.promote(params.promote, say)
+    result = run.ledger.call(promote_run, params.promote, say=say)
     box.append(result)
     if result.refused:
         raise Refused(result.verdict)

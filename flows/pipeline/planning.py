@@ -20,9 +20,8 @@ from flows.pipeline.startup import current_plan
 from flows.project import params_file
 from flows.promotion import promote as promotion
 from flows.promotion.promote import Promotion, PromotionOptions
-from flows.registry import encoder_files
+from flows.registry import stage_inputs
 from stages.core import paths
-from stages.core.data import sources
 from stages.core.errors import ConfigError
 from stages.core.io import write_text
 from stages.core.params import load_params
@@ -43,17 +42,12 @@ def dry_plan(
     with TemporaryDirectory(
         prefix="plan.", dir=paths.STATE
     ) as folder:  # a run that goes on here reads its own files
-        instead = {
-            path: Path(folder).resolve() / path.name
-            for path in (paths.PARAMS, paths.FINGERPRINT, paths.ENCODER)
-        }
+        place = Path(folder).resolve()
         text, params = params_file.changed(assignments, check=check_choices)
-        write_text(instead[paths.PARAMS], text)
-        sources.write_fingerprint(params, path=instead[paths.FINGERPRINT])
-        encoder_files.materialise(params, instead[paths.ENCODER])
-        return client.call(
-            dvc.read_plan, force, to, {str(path): str(other) for path, other in instead.items()}
-        )
+        write_text(place / paths.PARAMS.name, text)
+        instead = {str(paths.PARAMS): str(place / paths.PARAMS.name)}
+        instead |= stage_inputs.refresh(params, place)
+        return client.call(dvc.read_plan, force, to, instead)
 
 
 def last_seconds(plan: Plan) -> dict[str, float]:

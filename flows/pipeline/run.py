@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows.adapters.dvc import client, lockfile, notes
+from flows.adapters.dvc import client, lockfile, staleness
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Node, Plan
 from flows.adapters.mlflow.recorder import Closed, RunRecorder
@@ -154,7 +154,7 @@ class PipelineRun:
                 node, "restored" if execution.restored else "cached", time.monotonic() - began
             )
         self.ledger.finish(node.name, entry)
-        notes.remember(entry)
+        staleness.remember(entry)
         seconds = time.monotonic() - began
         self._remember_seconds(node.name, seconds)
         outcome = Outcome(node.name, "ran", seconds, headline=headline(node))

@@ -14,8 +14,7 @@ from flows.adapters.dvc.plan import Plan
 from flows.adapters.mlflow import recorder_client
 from flows.pipeline.request import RunRequest
 from flows.pipeline.run import PipelineRun, provenance
-from flows.registry import encoder_files
-from stages.core.data import sources
+from flows.registry import stage_inputs
 from stages.core.params import Params, load_params
 
 if TYPE_CHECKING:
@@ -56,8 +55,7 @@ class Preparation:
 
 def current_plan(params: Params, force: tuple[str, ...] = (), to: str | None = None) -> Plan:
     """The plan for these parameters and for the sources as they are now."""
-    sources.write_fingerprint(params)
-    encoder_files.materialise(params)
+    stage_inputs.refresh(params)
     return client.call(dvc.read_plan, force, to)
 
 

@@ -12,8 +12,8 @@ from flows.adapters.dvc import lockfile, staleness
 from flows.adapters.dvc.plan import Plan
 from flows.adapters.dvc.staleness import NEVER
 from flows.adapters.mlflow import database
-from flows.deployments import services
 from flows.pipeline.run import Outcome, PipelineRun
+from flows.project import endpoints
 from stages.core import paths
 from stages.core.progress import clock
 
@@ -89,7 +89,7 @@ def _link(run: PipelineRun, identity: str | None) -> str:
         return identity or ""
     address = database.tracking_uri()
     if not address.startswith("http"):
-        address = service.address if (service := services.service("mlflow")) else ""
+        address = service.address if (service := endpoints.service("mlflow")) else ""
     page = f"{address}/#/experiments/{run.closed.experiment}/runs/{identity}"
     return f"[{identity[:8]}]({page})" if address else identity
 

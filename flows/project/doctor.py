@@ -209,7 +209,7 @@ def _locks(root: Path) -> Iterator[Finding]:
     """DVC's lock is released by the system when its holder dies; an entry of a dead process in its
     second lock is not.
     """
-    from flows.adapters.dvc.plan import read_holders
+    from flows.adapters.dvc.repository import read_holders
 
     record = root / ".dvc" / "tmp" / "rwlock"
     entries = read_holders(record)

@@ -91,9 +91,9 @@ def enter(root: Path) -> Path:
     if os.environ.get("PATH", "").split(os.pathsep)[0] != binaries:
         os.environ["PATH"] = os.pathsep.join([binaries, os.environ.get("PATH", os.defpath)])
     if (root / ".rootstock/servers/prefect.json").is_file():
-        from flows.deployments import services
+        from flows.project import endpoints
 
-        services.use()
+        endpoints.use()
     return root
 
 

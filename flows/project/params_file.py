@@ -11,10 +11,9 @@ import yaml
 from ruamel.yaml import YAML
 
 from stages.core import paths
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 from stages.core.io import write_text
 from stages.core.params import Params, check_params, parse_sections, read_params
-from stages.core.plugins import nearest
 
 Check = Callable[[Params], None]
 

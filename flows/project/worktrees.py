@@ -12,13 +12,13 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.adapters.dvc import cache as dvc_cache
-from flows.experiment.design import WORKDIR
+from flows.adapters.dvc.repository import share_cache
 from stages.core import paths
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 
 DATA_TAGS = "data/"
+WORKDIR = "WORKDIR"
+"""The name of the working tree among dataset versions."""
 SHARED = (paths.RESUME,)
 """Folders that worktrees share with the project: a killed training goes on wherever its stage is
 run again.
@@ -154,7 +154,7 @@ def add(root: Path, path: Path, commit: str) -> None:
         (root / shared).mkdir(parents=True, exist_ok=True)
         (path / shared).parent.mkdir(parents=True, exist_ok=True)
         (path / shared).symlink_to(root / shared, target_is_directory=True)
-    _share_cache(root, path)
+    share_cache(root, path)
 
 
 def remove(root: Path, path: Path) -> None:
@@ -169,26 +169,6 @@ def _forget(root: Path, path: Path) -> None:
             (path / shared).unlink()
     shutil.rmtree(path, ignore_errors=True)
     git(root, "worktree", "prune")
-
-
-def _share_cache(root: Path, path: Path) -> None:
-    """The worktree's DVC uses the project's cache and remotes; large outputs are linked, not
-    copied.
-    """
-    from dvc.config import Config
-
-    source, target = root / ".dvc" / "config.local", path / ".dvc" / "config.local"
-    target.parent.mkdir(exist_ok=True)
-    if source.is_file():
-        shutil.copy(source, target)
-    cache = dvc_cache.folder(root)
-    with Config(str(target.parent)).edit("local") as settings:
-        settings["cache"] = {
-            **settings.get("cache", {}),
-            "dir": str(cache),
-            "type": ["reflink", "hardlink", "symlink", "copy"],
-        }
-    target.chmod(0o600)  # it may hold the keys of a remote
 
 
 def _lock(root: Path) -> FileLock:

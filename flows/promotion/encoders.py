@@ -7,12 +7,12 @@ checkpoints of one run.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from flows.adapters.dvc import lockfile
+from flows.adapters.dvc.hashes import md5
 from flows.adapters.mlflow.store import Store
 from flows.lineage import trace as lineage
 from flows.project.environment import git
@@ -174,7 +174,7 @@ def validation_digest() -> str:
     manifest = Manifest.read(paths.CURATED_MANIFEST)
     rows = manifest.frame.iloc[manifest.labelled_rows("val")]
     lines = sorted(f"{one} {label}" for one, label in zip(rows["id"], rows["label"], strict=True))
-    return hashlib.md5("\n".join(lines).encode(), usedforsecurity=False).hexdigest()
+    return md5("\n".join(lines))
 
 
 def point(

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 from flows.adapters.dvc import lockfile
 from flows.adapters.dvc.lockfile import LockEntry
@@ -181,6 +182,14 @@ def promote(
     return Promotion(
         done, champion, verdicts, True, f"version {candidate.number} is champion{replaced}"
     )
+
+
+def promote_run(store: Store, made_by: Mapping[str, str], settings: Promote, say: Say) -> Promotion:
+    """Promote what a run has made; the result can travel to another process: it holds no store."""
+    found = promote(store, settings, say, made_by)
+    nowhere = cast(Any, None)
+    champion = replace(found.champion, store=nowhere) if found.champion else None
+    return replace(found, version=replace(found.version, store=nowhere), champion=champion)
 
 
 def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:

@@ -12,6 +12,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from flows.adapters.dvc.hashes import hash_of
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.io import atomic_directory, refresh_json
@@ -61,7 +62,6 @@ def materialise(params: Params, path: Path = paths.ENCODER) -> None:
 def _fetched(reference: str) -> tuple[str, Path]:
     """The content hash of a registered model and the folder that holds its files."""
     from flows.adapters.mlflow.store import Store
-    from flows.lineage.verification import hash_of
     from flows.registry import versions
 
     artifact = versions.resolve(Store.open(), reference).artifact

@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from flows.adapters.mlflow.store import Store
 from flows.registry import versions
 from flows.registry.versions import ModelVersion
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 from stages.core.io import read_json
-from stages.core.plugins import nearest
 
 if TYPE_CHECKING:
     from stages.core.models.export import Exportable

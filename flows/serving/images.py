@@ -5,18 +5,15 @@ channels an encoder takes.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.core import paths
 from stages.core.data.sources import has_splits, place
 from stages.core.errors import ConfigError, DataError
 from stages.core.params import load_params
 from stages.core.random import numpy_generator
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class Folder:
@@ -49,14 +46,12 @@ class Folder:
         splits = has_splits(sorted({path.parts[0] for path in below if len(path.parts) > 1}))
         self.labels, self.classes = _numbered([place(path.as_posix(), splits)[1] for path in below])
 
-    def pixels(self, size: int, channels: int) -> Tensor:
-        """uint8 (N, C, H, W), as ingest would store them."""
-        import torch
-
+    def pixels(self, size: int, channels: int) -> NDArray[np.uint8]:
+        """Return the images (N, C, H, W) as ingest would store them."""
         from stages.core.image.decode import resize, to_array
 
         arrays = [resize(to_array(picture, channels), size) for picture in self.pictures]
-        return torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous()
+        return np.ascontiguousarray(np.stack(arrays).transpose(0, 3, 1, 2))
 
 
 class Pool:
@@ -75,25 +70,14 @@ class Pool:
         self.rows = rows
         self.labels, self.classes = _numbered(manifest.frame["label"].iloc[rows].tolist())
 
-    def pixels(self, size: int, channels: int) -> Tensor:
-        """uint8 (N, C, H, W) from the store, which has one size."""
+    def pixels(self, size: int, channels: int) -> NDArray[np.uint8]:
+        """Return the images (N, C, H, W) from the store, which has one size."""
         if self.store.shape[1:] != (channels, size, size):
             raise DataError(
                 f"takes {channels} × {size} × {size}, the pool holds"
                 f" {' × '.join(map(str, self.store.shape[1:]))}"
             )
-        return self.store.gather(self.rows)
-
-
-class Rows:
-    """Pixels at hand as something to gather from."""
-
-    def __init__(self, pixels: Tensor) -> None:
-        self.held = pixels
-
-    def gather(self, rows: np.ndarray) -> Tensor:
-        """Some rows."""
-        return self.held[rows]
+        return self.store.array(self.rows)
 
 
 def _numbered(names: list[str | None]) -> tuple[np.ndarray, int]:

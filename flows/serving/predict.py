@@ -14,9 +14,9 @@ from flows.adapters.mlflow.store import Store
 from flows.registry import versions
 from flows.registry.versions import ModelVersion
 from flows.serving import prediction_log
-from stages.core.data.folders import walk
+from stages.core.data.folders import EXTENSIONS, walk
 from stages.core.errors import ConfigError, DataError
-from stages.core.image.decode import EXTENSIONS, Unreadable, read_file
+from stages.core.image.decode import Unreadable, read_file
 from stages.core.io import atomic_file
 from stages.core.progress import Progress, aside
 

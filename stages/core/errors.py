@@ -4,6 +4,8 @@ one line.
 
 from __future__ import annotations
 
+import difflib
+
 
 class RootstockError(Exception):
     """Base of every expected error; ``exit_code`` is what the process ends with."""
@@ -33,3 +35,9 @@ class StageFailed(RootstockError):
     """A stage ended in a way nobody asked for."""
 
     exit_code = 3
+
+
+def nearest(given: str, allowed: list[str]) -> str:
+    """Return ``'did you mean …? '``, or nothing where no allowed name is near."""
+    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}? " if close else ""

@@ -12,8 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.core import paths
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -38,6 +38,10 @@ ENCODER = STATE / "encoder.json"
 """What ``curate`` depends on where its encoder comes from the registry: which model, its content
 hash, where its files lie.
 """
+PLUGINS = STATE / "plugins"
+"""One file per stage with plugins: the code of those that params.yaml names, which the stage
+depends on instead of the whole folder.
+"""
 ENCODERS = STATE / "encoders"
 """Registered encoders as files, each in a folder named after its content."""
 
@@ -45,6 +49,11 @@ ENCODERS = STATE / "encoders"
 def metrics(stage: str) -> Path:
     """The DVC metrics file of a stage."""
     return METRICS / f"{stage}.json"
+
+
+def plugins(stage: str) -> Path:
+    """The code of the plugins that a stage uses."""
+    return PLUGINS / f"{stage}.json"
 
 
 def reports(stage: str) -> Path:

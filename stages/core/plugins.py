@@ -6,13 +6,12 @@ file name.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from pathlib import Path
 from types import ModuleType
 
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,7 +27,7 @@ def names(package: str) -> list[str]:
 
 
 def load(package: str, name: str) -> ModuleType:
-    """Import the module that holds ``name``; an unknown name is refused with the nearest valid one."""  # noqa: E501
+    """Import the module that holds ``name``; an unknown one is refused with the nearest."""
     check(package, name, key=package.rsplit(".", 1)[-1])
     return importlib.import_module(f"{package}.{name}")
 
@@ -40,9 +39,3 @@ def check(package: str, name: str, key: str) -> None:
         raise ConfigError(
             f"{key}: {name!r} does not exist; {nearest(name, known)}choose from {', '.join(known)}"
         )
-
-
-def nearest(given: str, allowed: list[str]) -> str:
-    """``'did you mean …? '`` or nothing."""
-    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}? " if close else ""

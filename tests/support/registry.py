@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.mlflow.entries import record
 from flows.adapters.mlflow.store import Store
-from flows.lineage.verification import hash_of
 from flows.registry import aliases, versions
 from flows.registry.registration import register
 from flows.registry.versions import CHAMPION, CLASSIFIER, ModelVersion

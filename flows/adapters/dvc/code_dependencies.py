@@ -1,8 +1,8 @@
-"""Which files a stage's code consists of: ``python -m flows.adapters.dvc.code_dependencies`` writes
-the code dependencies into dvc.yaml.
+"""Code dependencies: ``python -m flows.adapters.dvc.code_dependencies`` writes them into dvc.yaml.
 
 A stage depends on its own package and on every module of ``stages/core`` that package can reach by
-import, no more: then a change reruns just what depends on it.
+import, no more: then a change reruns just what depends on it. Of a folder of plugins it depends on
+those that params.yaml names: their hashes are in ``.rootstock/plugins/<stage>.json``.
 """
 
 from __future__ import annotations
@@ -12,20 +12,45 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from stages.core import paths
+from stages.core.families import FAMILIES
 from stages.core.io import atomic_file
 
 
 def code_dependencies(package: Path, root: Path = Path()) -> list[str]:
-    """The package itself, then the modules outside it in its transitive static import closure, as
-    paths below ``root``.
+    """Return the package itself, then the modules outside it in its static import closure.
 
-    A package a closure module lists by name (its ``__init__`` is imported and its siblings are
-    found at run time) counts as a whole: a new file in it is a change.
+    All are paths below ``root``. Of a package with plugins, what is no plugin. A package of core
+    that a module names in a string counts as a whole, since its modules are found by name.
     """
-    folder = root / package
-    closure = import_closure(sorted(folder.rglob("*.py")), root)
-    outside = {str(module.relative_to(root)) for module in closure if folder not in module.parents}
-    return [str(package), *sorted(_fold(outside, closure, root))]
+    families = {root / family.folder for family in FAMILIES if package in family.folder.parents}
+    own = sorted(_own_files(root / package, families)) if families else [root / package]
+    modules = [file for path in own for file in ([path] if path.is_file() else path.rglob("*.py"))]
+    closure = import_closure(sorted(file for file in modules if file.suffix == ".py"), root)
+    outside = {
+        str(module.relative_to(root))
+        for module in closure
+        if not {module, *module.parents} & set(own)
+    }
+    kept = [str(path.relative_to(root)) for path in own]
+    kept = [path for path in kept if not is_empty(root / path)]
+    return [*kept, *sorted(_fold(outside, closure, root))]
+
+
+def has_plugins(package: Path) -> bool:
+    """Whether a stage's package has a folder of plugins."""
+    return any(package in family.folder.parents for family in FAMILIES)
+
+
+def _own_files(folder: Path, families: set[Path]) -> list[Path]:
+    """What a stage's package holds besides plugins: files, and folders without plugins in them."""
+    found: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name == "__pycache__" or path in families:
+            continue
+        inside = any(path in family.parents for family in families)
+        found += _own_files(path, families) if inside else [path]
+    return found
 
 
 def import_closure(modules: list[Path], root: Path) -> set[Path]:
@@ -49,7 +74,7 @@ def _fold(files: set[str], closure: set[Path], root: Path) -> set[str]:
         next((str(above) for above in reversed(Path(file).parents) if str(above) in named), file)
         for file in files
     }
-    return {file for file in folded if not _is_empty(root / file)}
+    return {file for file in folded if not is_empty(root / file)}
 
 
 def _named_packages(module: Path, root: Path) -> set[str]:
@@ -69,9 +94,9 @@ def _named_packages(module: Path, root: Path) -> set[str]:
     return {name for name in names if (root / name / "__init__.py").is_file()}
 
 
-def _is_empty(path: Path) -> bool:
+def is_empty(path: Path) -> bool:
     """Whether a file holds nothing but a docstring: it cannot change an outcome."""
-    if path.is_dir():
+    if path.suffix != ".py":
         return False
     body = ast.parse(path.read_text()).body
     return all(isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) for node in body)
@@ -138,7 +163,8 @@ def write_dependencies(path: Path = Path("dvc.yaml")) -> list[str]:
             continue
         wanted = [
             *code_dependencies(package, path.parent),
-            *(dep for dep in stage["deps"] if not dep.startswith("stages/")),
+            *([str(paths.plugins(name))] if has_plugins(package) else []),
+            *(dep for dep in stage["deps"] if not dep.startswith(("stages/", str(paths.PLUGINS)))),
         ]
         if list(stage["deps"]) != wanted:
             stage["deps"][:] = wanted

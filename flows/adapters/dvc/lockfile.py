@@ -4,7 +4,6 @@ it.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from flows.adapters.dvc.hashes import md5
 from stages.core.errors import ConfigError
 from stages.core.io import canonical_json
 
@@ -52,7 +52,7 @@ class LockEntry:
             outputs={item["path"]: item.get("md5", "") for item in entry.get("outs", [])},
             sizes={item["path"]: int(item.get("size", 0)) for item in items},
             params=params,
-            identity=hashlib.md5(canonical_json(entry).encode(), usedforsecurity=False).hexdigest(),
+            identity=md5(canonical_json(entry)),
         )
 
 
@@ -60,6 +60,12 @@ def read_lock(path: Path = Path("dvc.lock")) -> dict[str, LockEntry]:
     """The entries of ``dvc.lock`` by stage name; none where the file is missing."""
     with ONE_AT_A_TIME:
         return parse_lock(path.read_text() if path.is_file() else "")
+
+
+def outputs(path: Path = Path("dvc.lock")) -> dict[str, str]:
+    """Return path → hash of everything the stages of ``dvc.lock`` made."""
+    entries = read_lock(path).values()
+    return {place: digest for entry in entries for place, digest in entry.outputs.items()}
 
 
 def read_entry(name: str) -> LockEntry:

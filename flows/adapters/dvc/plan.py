@@ -1,10 +1,8 @@
-"""The one adapter to DVC: what is stale and why. How a stage is run: :mod:`flows.pipeline.launch`."""  # noqa: E501
+"""Plan: the stages of ``dvc.yaml`` in running order, and why each stale one is stale."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +10,9 @@ from typing import Any
 import yaml
 
 from flows.adapters.dvc import staleness
-from flows.adapters.dvc.lockfile import LOADER, ONE_AT_A_TIME
-from flows.adapters.dvc.patches import drop_emptied, write_whole
-from stages.core.errors import ConfigError
-from stages.core.io import write_text
-from stages.core.plugins import nearest
+from flows.adapters.dvc.lockfile import LOADER
+from flows.adapters.dvc.repository import mend_locks, repository
+from stages.core.errors import ConfigError, nearest
 
 RESTORED = "is cached - skipping run"
 UNCHANGED = "didn't change, skipping"
@@ -62,81 +58,6 @@ class Plan:
         return [stage for stage in self.order if stage in found]
 
 
-@contextmanager
-def repository() -> Iterator[Any]:
-    """A freshly read repository, locked."""
-    from dvc.exceptions import DvcException, NotDvcRepoError
-    from dvc.repo import Repo, lock_repo
-
-    write_whole()
-    with ONE_AT_A_TIME:
-        try:
-            with Repo(".", _wait_for_lock=True) as repo, lock_repo(repo):
-                drop_emptied()
-                yield repo
-        except NotDvcRepoError:
-            raise ConfigError(f"{Path.cwd()} has no .dvc directory: run dvc init there") from None
-        except DvcException as error:
-            raise ConfigError(_one_line(error) + _advice(str(error))) from None
-
-
-def _advice(said: str) -> str:
-    """What to do about a lock file that DVC cannot read: after a merge, or where another program
-    was killed while it wrote.
-    """
-    if "dvc.lock" not in said:
-        return ""
-    return (
-        ": git checkout dvc.lock brings the committed one back; or rm dvc.lock, then DVC's cache"
-        " brings the outputs back"
-    )
-
-
-def _mend_locks(repo: Any) -> None:
-    """Take processes that ended without a word out of DVC's record of who reads and writes what.
-
-    DVC itself takes them out one by one with a warning each, and gives up on a record that a killed
-    writer left half-written.
-    """
-    from dvc.lock import make_lock
-
-    record = Path(repo.tmp_dir) / "rwlock"
-    if not record.is_file():
-        return
-    hardlink = repo.config["core"].get("hardlink_lock", False)
-    with make_lock(f"{record}.lock", tmp_dir=repo.tmp_dir, hardlink_lock=hardlink, wait=True):
-        entries = read_holders(record)
-        alive = {
-            "write": {
-                path: holder for path, holder in entries.get("write", {}).items() if _alive(holder)
-            },
-            "read": {
-                path: held
-                for path, holders in entries.get("read", {}).items()
-                if (held := list(filter(_alive, holders)))
-            },
-        }
-        if alive != entries:
-            write_text(record, json.dumps(alive))
-
-
-def read_holders(record: Path) -> dict[str, Any]:
-    """DVC's record of who holds what; empty where a killed writer damaged it."""
-    try:
-        entries: dict[str, Any] = json.loads(record.read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return entries
-
-
-def _alive(holder: Mapping[str, Any]) -> bool:
-    return Path("/proc", str(holder["pid"])).exists()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
 def read_plan(
     force: tuple[str, ...] = (), to: str | None = None, instead: Mapping[str, str] | None = None
 ) -> Plan:
@@ -150,7 +71,7 @@ def read_plan(
     import networkx
 
     with repository() as repo:
-        _mend_locks(repo)
+        mend_locks(repo)
         graph = repo.index.graph
         order = list(
             networkx.lexicographical_topological_sort(

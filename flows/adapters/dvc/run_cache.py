@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.adapters.dvc.plan import repository
+from flows.adapters.dvc.repository import repository
 from stages.core.errors import ConfigError
 from stages.core.io import canonical_json, write_text
 

@@ -1,18 +1,28 @@
-"""Why a stage is stale, in words that name the parameter, the file or the output; asked of DVC's
-own stage objects.
+"""Staleness: why a stage must run again, by parameter, file or output.
+
+:func:`reasons` asks DVC's own stage objects. :func:`remember` notes what the hashes of a stage that
+has run stood for, so that a later plan can name the files that changed; nothing depends on these
+notes: where one is missing or damaged, a plan names the dependency and no more.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flows.adapters.dvc import cache, notes
+from flows.adapters.dvc import cache
+from flows.adapters.dvc.hashes import hash_of
+from stages.core import paths
+from stages.core.errors import DataError
+from stages.core.io import read_json, write_json
 
 if TYPE_CHECKING:
     from flows.adapters.dvc.lockfile import LockEntry
 
+CODE, SOURCES, PLUGINS = (paths.CACHE / name for name in ("code", "sources", "plugins"))
 NEVER = "never ran"
 LOST = {"deleted": "is missing", "modified": "is not what dvc.lock says"}
 """What can become of an output that DVC's cache still has."""
@@ -92,4 +102,103 @@ def _changed_path(dependency: Any, state: Mapping[str, str]) -> list[str]:
     path = dependency.def_path
     if "deleted" in state.values():
         return [f"{path} is missing"]
-    return notes.changes(path, dependency.hash_info.value)
+    return changes(path, dependency.hash_info.value)
+
+
+def remember(entry: LockEntry) -> None:
+    """Keep what is behind the hashes of a stage's code and of its sources."""
+    for path, digest in entry.dependencies.items():
+        if Path(path) == paths.FINGERPRINT:
+            if (
+                paths.FINGERPRINT.is_file() and hash_of(paths.FINGERPRINT) == digest
+            ):  # what the stage read, and not what has changed since
+                _keep(SOURCES / f"{digest}.json", _sources())
+        elif paths.PLUGINS in Path(path).parents:
+            if Path(path).is_file() and hash_of(Path(path)) == digest:
+                _keep(PLUGINS / f"{digest}.json", _known(Path(path)))
+        elif digest.endswith(".dir") and _is_code(path):
+            _keep(CODE / f"{digest}.json", _code_hashes(Path(path)))
+
+
+def changes(path: str, digest: str) -> list[str]:
+    """Phrases that say how a dependency differs from the one with this hash."""
+    if Path(path) == paths.FINGERPRINT:
+        return _changed_sources(_known(SOURCES / f"{digest}.json"), _sources()) or [
+            f"{path} changed"
+        ]
+    if paths.PLUGINS in Path(path).parents:
+        found = _changed_plugins(_known(PLUGINS / f"{digest}.json"), _known(Path(path)))
+        return found or [f"{path} changed"]
+    if not _is_code(path):
+        return [f"{path} changed"]
+    before = _known(CODE / f"{digest}.json") if Path(path).is_dir() else {}
+    after = _code_hashes(Path(path)) if before else {}
+    files = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return [f"code: {name}" for name in files] or [f"code: {path}"]
+
+
+def _changed_sources(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """``folder: 800 → 1,200 files``, one phrase per source that changed."""
+    if not before or not after:
+        return []
+    found = []
+    for name in sorted({*before, *after}):
+        if name not in before or name not in after:
+            found.append(f"source {name} is {'new' if name in after else 'gone'}")
+        elif before[name]["files"] != after[name]["files"]:
+            found.append(
+                f"source {name}: {before[name]['files']:,} → {after[name]['files']:,} files"
+            )
+        elif before[name] != after[name]:
+            files = after[name]["files"]
+            found.append(
+                f"source {name}: some of its {files:,} files are others"
+                if files
+                else f"source {name} is given otherwise"
+            )
+    return found
+
+
+def _changed_plugins(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """``code: FILE`` for each file of a plugin used then and now, and plugins that are new."""
+    found: list[str] = []
+    for key, members in after.items() if before else ():
+        for name, files in members.items():
+            known = before.get(key, {}).get(name)
+            if known is None:
+                found.append(f"{key} uses {name}")
+            else:
+                changed = {file for file in {*known, *files} if known.get(file) != files.get(file)}
+                found += [f"code: {file}" for file in sorted(changed)]
+    return list(dict.fromkeys(found))
+
+
+def _sources() -> dict[str, Any]:
+    """Source → its part of the fingerprint."""
+    return {one["source"]: one for one in _known(paths.FINGERPRINT).get("sources", [])}
+
+
+def _known(note: Path) -> dict[str, Any]:
+    try:
+        found = read_json(note)
+    except DataError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _keep(note: Path, content: Mapping[str, Any]) -> None:
+    if not note.is_file():
+        write_json(note, content)
+
+
+def _is_code(path: str) -> bool:
+    return path.endswith(".py") or next(Path(path).rglob("*.py"), None) is not None
+
+
+def _code_hashes(folder: Path) -> dict[str, str]:
+    files = (
+        file
+        for file in sorted(folder.rglob("*"))
+        if file.is_file() and "__pycache__" not in file.parts
+    )
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}

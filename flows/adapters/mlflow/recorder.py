@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.mlflow import orphans
@@ -15,10 +15,8 @@ from flows.adapters.mlflow.stage_run import StageRun, import_run
 from flows.adapters.mlflow.store import Store
 from flows.process.stage_events import Event
 
-if TYPE_CHECKING:
-    from flows.promotion.promote import Promotion
-    from stages.core.params import Promote
-
+T = TypeVar("T")
+Say = Callable[[str], None]
 EVERY = 2.0
 """Seconds between two batches of metrics of a stage."""
 
@@ -97,17 +95,11 @@ class RunRecorder:
         self._took(entry, run)
         return run, known is None
 
-    def promote(self, settings: Promote, say: Callable[[str], None]) -> Promotion:
-        """Register the model and let its gates decide. The answer can travel to another process: it
-        holds no open store.
+    def call(self, function: Callable[..., T], *arguments: Any, say: Say) -> T:
+        """Return what ``function(store, made_by, *arguments, say)`` returns; ``made_by`` is output
+        path → run.
         """
-        from flows.promotion import promote as promotion
-
-        found = promotion.promote(self.store, settings, say, made_by=self.made_by)
-        champion = replace(found.champion, store=cast(Any, None)) if found.champion else None
-        return replace(
-            found, version=replace(found.version, store=cast(Any, None)), champion=champion
-        )
+        return function(self.store, self.made_by, *arguments, say)
 
     def end(self, states: Mapping[str, str], status: str) -> Closed:
         """Close the parent run with what became of every stage."""

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from stages.core.errors import StageFailed
 
@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     from flows.adapters.dvc.lockfile import LockEntry
     from flows.adapters.mlflow.recorder import Closed
     from flows.process.stage_events import Event
-    from flows.promotion.promote import Promotion
-    from stages.core.params import Promote
 
 ENDED = (
     "the process that writes to MLflow ended without a word (out of memory?); rootstock run"
     " continues where this one stopped"
 )
+T = TypeVar("T")
 _STARTING = threading.Lock()
 _office: Office | None = None
 
@@ -138,10 +137,12 @@ class RecorderClient:
         run, imported = self._office.ask("link", entry)
         return str(run), bool(imported)
 
-    def promote(self, settings: Promote, say: Callable[[str], None]) -> Promotion:
-        """Register the model and let its gates decide."""
-        found: Promotion = self._office.ask("promote", settings, say=say)
-        return found
+    def call(self, function: Callable[..., T], *arguments: Any, say: Callable[[str], None]) -> T:
+        """Call a function of a module over there, with the store and output path → run before its
+        arguments and ``say`` after them.
+        """
+        answer: T = self._office.ask("call", function, *arguments, say=say)
+        return answer
 
     def end(self, states: Mapping[str, str], status: str) -> Closed:
         """Close the parent run."""

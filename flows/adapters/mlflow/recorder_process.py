@@ -102,9 +102,9 @@ class Desk:
         if what == "begin":
             return self._begin(*arguments)
         assert self._ledger is not None
-        if what == "promote":
-            return self._ledger.promote(
-                arguments[0], lambda line: self._connection.send(("line", line))
+        if what == "call":
+            return self._ledger.call(
+                *arguments, say=lambda line: self._connection.send(("line", line))
             )
         content = getattr(self._ledger, what)(*arguments)
         if what == "end":

@@ -9,8 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows.adapters.dvc.plan import Plan
-
 LIMIT = "rootstock-gpu"
 LEASE = 60.0
 """Seconds after which a GPU is free again whose run was killed; one that lives renews its lease."""
@@ -26,12 +24,12 @@ def count() -> int:
     return len(list(Path("/dev").glob("nvidia[0-9]*")))
 
 
-def declare(plan: Plan) -> None:
-    """Declare how many stages may hold a GPU at once, where there is one and a stage asks for it.
+def declare(wanted: bool) -> None:
+    """Declare how many stages may hold a GPU at once, where there is one and a stage wants it.
 
     A limit that exists stays as it is: on a cluster it counts more than this machine.
     """
-    if count() and any(node.gpus for node in plan.nodes.values()):
+    if wanted and count():
         from prefect.client.orchestration import get_client
         from prefect.exceptions import ObjectNotFound
 

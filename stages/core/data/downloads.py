@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 
 ROOT = "~/.cache/torchvision"
 NO_IMAGES = frozenset(

@@ -22,10 +22,26 @@ import numpy.typing as npt
 
 from stages.core import paths
 from stages.core.errors import DataError
-from stages.core.image.decode import EXTENSIONS
 from stages.core.io import atomic_file
 from stages.core.progress import Progress
 
+EXTENSIONS = frozenset(
+    {
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".bmp",
+        ".webp",
+        ".gif",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
+)
 SETTLED = 2 * 10**9
 """Nanoseconds a file must have been left alone before its cached hash is trusted (the coarsest time
 stamp of a file system).

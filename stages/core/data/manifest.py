@@ -4,6 +4,7 @@ never deleted.
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from stages.core.errors import DataError
-from stages.core.image.pixel_store import PixelStore
 from stages.core.io import atomic_file
 
 Rows = npt.NDArray[np.int64]
@@ -130,7 +130,7 @@ class Manifest:
                 " distill)"
             )
 
-    def validate_against(self, store: PixelStore) -> None:
+    def validate_against(self, store: Sized) -> None:
         """Refuse a manifest and pixels that were not written together."""
         if len(self) != len(store):
             raise DataError(

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from stages.core import paths
 from stages.core.data.downloads import check_download, parse_download
 from stages.core.data.folders import (
+    EXTENSIONS,
     Listing,
     content_hashes,
     has_images,
@@ -24,11 +25,10 @@ from stages.core.data.folders import (
     one_file,
     walk,
 )
-from stages.core.errors import ConfigError
-from stages.core.image.decode import EXTENSIONS
+from stages.core.errors import ConfigError, nearest
 from stages.core.io import refresh_json
 from stages.core.params import Ingest, Params
-from stages.core.plugins import load, nearest
+from stages.core.plugins import load
 
 KINDS = {
     "digits": "digits",

@@ -14,8 +14,7 @@ import torchvision
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from stages.core.errors import ConfigError
-from stages.core.plugins import nearest
+from stages.core.errors import ConfigError, nearest
 from stages.core.random import address
 
 SMALL = 96

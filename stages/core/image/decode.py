@@ -23,23 +23,6 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.core.image.jpeg_decoder import plain_jpeg
 
-EXTENSIONS = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    }
-)
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 """What is decoded; Pillow's other plug-ins (some start programs) are never reached."""
 

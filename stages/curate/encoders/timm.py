@@ -11,11 +11,10 @@ import timm
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 
-from stages.core.errors import ConfigError
+from stages.core.errors import ConfigError, nearest
 from stages.core.image.backbones import Backbone
 from stages.core.image.preprocess import Preprocess
 from stages.core.models.artifact import Encoder
-from stages.core.plugins import nearest
 from stages.curate.encoder import Encode, Source
 from stages.curate.network_encoder import as_encode
 

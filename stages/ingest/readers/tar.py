@@ -9,9 +9,10 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
+from stages.core.data.folders import EXTENSIONS
 from stages.core.data.sources import Source, has_splits, place
 from stages.core.errors import DataError
-from stages.core.image.decode import EXTENSIONS, Unreadable
+from stages.core.image.decode import Unreadable
 from stages.core.params import Ingest
 from stages.ingest.archive_hashes import member_hashes
 from stages.ingest.listing import Entries

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from flows.deployments import services
+from flows.project import endpoints
 from stages.core.errors import StageFailed
 from tests.flows.project.test_worktrees import inside
 from tests.support.services import ended, forget_runs, late_run, runs, state, until
@@ -107,5 +108,5 @@ def test_a_number_that_another_process_took_over_is_not_ours(tmp_path: Path) -> 
         json.dumps({"name": "prefect", "pid": os.getpid(), "began": "1", "address": "http://x"})
     )
     with inside(project, project.root):
-        assert services.service("prefect") is None
+        assert endpoints.service("prefect") is None
         assert services.down() == []

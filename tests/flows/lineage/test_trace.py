@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from flows.lineage.verification import hash_of
+from flows.adapters.dvc.hashes import hash_of
 from flows.project.environment import enter
 
 OPENERS = 3

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.mlflow.store import Store
-from flows.lineage.verification import hash_of
 from flows.registry import registration, versions
 from flows.registry.versions import CHAMPION, CLASSIFIER, ENCODER
 from flows.serving.images import Folder

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from flows.adapters.dvc import cache
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.mlflow.store import Store
 from flows.lineage import forget, verification
 from flows.lineage import trace as lineage
@@ -113,7 +114,7 @@ def test_the_command_fails_on_the_first_difference(registered: Any) -> None:
 def test_the_sources_are_looked_at_and_that_they_grew_is_no_failure(registered: Any) -> None:
     with Inside(registered.root):
         fingerprint = paths.FINGERPRINT.read_bytes()
-        recorded = verification.hash_of(paths.FINGERPRINT)
+        recorded = hash_of(paths.FINGERPRINT)
         paths.FINGERPRINT.write_text(
             "{}"
         )  # whatever was written down, the sources themselves are asked
@@ -153,11 +154,11 @@ def test_weights_that_answer_otherwise_are_found_by_asking(registered: Any, tmp_
         weights = load_file(file)
         weights["head.bias"][0] += 1.0
         save_file(weights, file)
-        version.tag({versions.DIGEST: verification.hash_of(version.artifact)})
+        version.tag({versions.DIGEST: hash_of(version.artifact)})
         checks = {check.what: check.state for check in verification.verify(lineage.trace(version))}
         assert checks["evaluation"] == "differs"
         file.write_bytes(before)
-        version.tag({versions.DIGEST: verification.hash_of(version.artifact)})
+        version.tag({versions.DIGEST: hash_of(version.artifact)})
 
 
 def row(registered: Any, mask: str) -> Any:

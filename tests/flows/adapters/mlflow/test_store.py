@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.mlflow import entries
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.mlflow.database import check_reachable, drop_caches
 from flows.adapters.mlflow.store import Store
 from flows.lineage import verification
-from flows.lineage.verification import hash_of
 from flows.project.environment import enter
 from flows.registry.versions import CLASSIFIER, EVALUATION, ModelVersion
 from stages.core.errors import ConfigError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.adapters.dvc import notes
+from flows.adapters.dvc import staleness
 from flows.adapters.dvc.lockfile import LockEntry
 from stages.core import paths
 from stages.core.io import write_json
@@ -34,7 +34,7 @@ def ingested(digest: str) -> None:
     entry = LockEntry(
         "ingest", "python -m stages.ingest", {FINGERPRINT: digest}, {}, {}, {}, "identity"
     )
-    notes.remember(entry)
+    staleness.remember(entry)
 
 
 def test_every_source_that_changed_is_named_with_how() -> None:
@@ -45,7 +45,7 @@ def test_every_source_that_changed_is_named_with_how() -> None:
     fingerprint(
         photos=(1200, "e"), scans=(5, "f"), digits=(1, "d"), drawings=(3, "g"), synthetic=(0, "i")
     )
-    assert notes.changes(FINGERPRINT, before) == [
+    assert staleness.changes(FINGERPRINT, before) == [
         "source drawings is new",
         "source photos: 800 → 1,200 files",
         "source scans: some of its 5 files are others",
@@ -58,16 +58,16 @@ def test_every_source_that_changed_is_named_with_how() -> None:
 def test_where_nothing_is_remembered_the_dependency_is_named(content: str | None) -> None:
     before = fingerprint(photos=(800, "a"))
     ingested(before)
-    note = notes.SOURCES / f"{before}.json"
+    note = staleness.SOURCES / f"{before}.json"
     note.unlink()
     if content is not None:
         note.write_text(content)
     fingerprint(photos=(1200, "e"))
-    assert notes.changes(FINGERPRINT, before) == [f"{FINGERPRINT} changed"]
+    assert staleness.changes(FINGERPRINT, before) == [f"{FINGERPRINT} changed"]
 
 
 def test_sources_that_changed_while_the_stage_ran_are_not_taken_for_what_it_read() -> None:
     before = fingerprint(photos=(800, "a"))
     fingerprint(photos=(900, "b"))
     ingested(before)
-    assert not notes.SOURCES.exists()
+    assert not staleness.SOURCES.exists()
