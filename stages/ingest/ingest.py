@@ -9,6 +9,7 @@ from stages.core.params import Params
 from stages.core.sources import Source, check_source, write_fingerprint
 from stages.core.tracking import Tracker
 from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
+from stages.ingest.given import check_choices, given_lines, settle
 from stages.ingest.remarks import check_listed, remarks
 from stages.ingest.resolve import resolve_store
 from stages.ingest.summary import count, write_reports
@@ -16,10 +17,14 @@ from stages.ingest.summary import count, write_reports
 
 def ingest(found: list[Source], params: Params, track: Tracker) -> None:
     """Write everything that the stage ingest writes."""
-    check_source(params.ingest)
+    check_source(params.ingest, found)
     unread = unread_folders(found)
     listed = list_sources(found, params)
     check_listed(listed)
+    check_choices(listed, params.ingest)
+    listed = settle(listed, params.ingest)
+    for line in given_lines(listed):
+        print(f"ingest: {line}", flush=True)
     store = resolve_store(params.ingest, listed)
     print(
         f"ingest: store of {store.size} x {store.size} pixels, {store.channels} channel{'s' * (store.channels > 1)}", flush=True

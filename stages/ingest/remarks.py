@@ -10,7 +10,7 @@ from stages.core.errors import DataError
 from stages.core.manifest import Manifest
 from stages.ingest.collect import Listed
 
-TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx"})
+TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".txt", ".xml"})
 
 
 def check_listed(listed: Listed) -> None:

@@ -16,7 +16,8 @@ from stages.core.errors import DataError
 from stages.core.images import Unreadable, to_array
 from stages.core.params import Ingest
 from stages.core.progress import Progress
-from stages.core.sources import SPLITS, Source
+from stages.core.sources import Source
+from stages.core.splits import SPLITS
 from stages.ingest.entries import Entries
 
 Place = tuple[str, str, str, int]  # data set, root, part of it, number
@@ -34,7 +35,8 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         out.labels.extend(labels)
         out.splits.extend([SPLITS.get(part)] * len(labels))
         handles += [(download.name, str(download.root), part, number) for number in range(len(labels))]
-    return Entries(out.uris, out.labels, out.splits, handles)
+    given = "the data set" if any(out.splits) else None
+    return Entries(out.uris, out.labels, out.splits, handles, given=given, names=frozenset(PARTS))
 
 
 def load(handle: Place) -> npt.NDArray[np.uint8]:
