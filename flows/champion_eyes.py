@@ -57,6 +57,7 @@ def pixels_of_files(folder: Path, images: Sequence[Path], params: Params) -> tup
     """Image files (m, C, H, W), read as the pipeline reads them, and how many could not be read."""
     from stages.core.images import Unreadable, decode, resize
     from stages.core.model import load_classifier
+    from stages.core.sixteen import FULL
 
     if len(images) > params.monitor.max_images:
         images = [
@@ -67,7 +68,7 @@ def pixels_of_files(folder: Path, images: Sequence[Path], params: Params) -> tup
     pixels, unreadable = [], 0
     for image in images:
         try:
-            decoded = decode(image, preprocess.channels, params.ingest.max_pixels)
+            decoded = decode(image, preprocess.channels, params.ingest.max_pixels, preprocess.sixteen_bit or FULL)
             pixels.append(resize(decoded, preprocess.size, preprocess.interpolation).transpose(2, 0, 1))
         except Unreadable:
             unreadable += 1

@@ -30,6 +30,9 @@ _OTHER = frozenset(
         *(".rar", ".npy", ".npz", ".mat", ".h5", ".hdf5", ".pkl", ".pt", ".pth", ".safetensors"),
         *(".onnx", ".mp4", ".avi", ".mov", ".mkv", ".webm", ".mp3", ".wav", ".flac", ".svg"),
         *(".tar", ".parquet"),
+        # raw photographs and slides call themselves TIFF; Pillow would show their thumbnail
+        *(".dng", ".cr2", ".cr3", ".nef", ".nrw", ".arw", ".sr2", ".orf", ".rw2", ".raf", ".pef"),
+        *(".srw", ".svs", ".ndpi", ".mrxs", ".scn"),
     }
 )
 """Names of what is no image: such a file is not even opened."""

@@ -122,17 +122,17 @@ def read_file(path: Path | str, limit: int) -> bytes:
         raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def probe(source: bytes | Path | str | Pixels) -> tuple[int, int, int]:
-    """Width, height and channels (1 grey, 3 colour) from the header alone, before rotation."""
+def probe(source: bytes | Path | str | Pixels) -> tuple[int, int, int, bool]:
+    """Width, height, channels (1 grey, 3 colour) and whether they have over 8 bits, from the header, before rotation."""
     if isinstance(source, np.ndarray):
-        return source.shape[1], source.shape[0], source.shape[2]
+        return source.shape[1], source.shape[0], source.shape[2], False
     try:
         with (
             io.BytesIO(source) if isinstance(source, bytes) else _regular(source) as file,
             Image.open(file, formats=(*FORMATS, "TGA")) as image,
         ):
             grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-            return image.width, image.height, 1 if grey else 3
+            return image.width, image.height, 1 if grey else 3, is_deep(image)
     except Exception as error:  # as above: a damaged header may raise anything
         raise Unreadable(type(error).__name__) from None
 

@@ -21,6 +21,7 @@ from stages.core.errors import DataError
 from stages.core.io import atomic_directory, write_json
 from stages.core.pixels import INDEX, PixelStore, ends_of, index_of, link_shard, map_shard
 from stages.core.shards import Rows, even_ends, whole_shard
+from stages.core.sixteen import FULL
 from stages.core.turbo import plain_jpeg
 
 OFFSETS = "offsets.npy"
@@ -120,6 +121,7 @@ class JpegWriter:
         self.stops: list[int] = []
         """The byte after the last of each image."""
         self._ends: Rows | None = None
+        self.levels = FULL
         self._at = self._end = self._shards = 0
         self._whole = atomic_directory(Path(directory))
         self._file: Any = None
@@ -134,7 +136,7 @@ class JpegWriter:
         if kind is None:
             np.save(self._temporary / OFFSETS, np.asarray(self.stops, np.int64), allow_pickle=False)
             ends = even_ends(len(self.stops), self.shard_rows) if self._ends is None else self._ends
-            fields = {"rows": len(self.stops), "channels": self.channels, "size": self.size, **index_of(ends)}
+            fields = {"rows": len(self.stops), "channels": self.channels, "size": self.size, **index_of(ends, self.levels)}
             write_json(self._temporary / INDEX, {"kind": "jpeg", "quality": QUALITY, **fields})
         self._whole.__exit__(kind, error, trace)
 

@@ -91,7 +91,8 @@ def is_unlabelled(name: str) -> bool:
 
 def is_filling(name: str, beside: str) -> bool:
     """Whether a folder below a split's folder says nothing new: ``seg_train/seg_train``, ``train/images``."""
-    return name == beside or set(words(name)) <= _FILLING | set(words(beside))
+    found = set(words(name))
+    return name == beside or (bool(found) and found <= _FILLING | set(words(beside)))
 
 
 def read_level(names: Iterable[str], choices: Mapping[str, str], below: Mapping[str, set[str]] | None = None) -> Level | None:

@@ -6,13 +6,15 @@ from stages.core import paths
 from stages.core.io import write_metrics
 from stages.core.manifest import Manifest
 from stages.core.params import Params
+from stages.core.pixels import PixelStore
 from stages.core.sources import Source, check_source, write_fingerprint
 from stages.core.tracking import Tracker
-from stages.ingest.collect import complete_manifest, decode_images, list_sources, unread_folders
+from stages.ingest.collect import complete_manifest, decode_images, join_facts, list_sources, unread_folders
 from stages.ingest.given import check_choices, given_lines, settle
-from stages.ingest.remarks import check_listed, remarks
-from stages.ingest.resolve import resolve_store
-from stages.ingest.summary import count, write_reports
+from stages.ingest.label_faults import label_remarks
+from stages.ingest.remarks import check_listed, flat_remark, remarks
+from stages.ingest.resolve import depth_remark, resolve_store
+from stages.ingest.summary import count, left_out_line, write_left_out, write_reports
 
 
 def ingest(found: list[Source], params: Params, track: Tracker) -> None:
@@ -31,11 +33,14 @@ def ingest(found: list[Source], params: Params, track: Tracker) -> None:
     )
     track.params({"ingest.store_size": store.size, "ingest.channels": store.channels})
 
-    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS, unread=unread)
+    sides = params.validate_.min_side, params.validate_.max_side
+    facts = decode_images(listed, store, params.ingest.max_pixels, paths.POOL_PIXELS, unread=unread, sides=sides)
     write_fingerprint(params, found)
     listed = [(source.forgetful(), entries.decoded()) for source, entries in listed]
-    manifest = Manifest(complete_manifest(listed, facts, params))
+    images = join_facts(listed, facts)
+    manifest = Manifest(complete_manifest(images, params))
     manifest.write(paths.POOL_MANIFEST)
+    write_left_out(listed, paths.POOL)
 
     metrics = count(manifest, listed, store)
     write_reports(manifest, paths.reports("ingest"))
@@ -45,5 +50,7 @@ def ingest(found: list[Source], params: Params, track: Tracker) -> None:
         f"ingest: {metrics['images']} images, {metrics['labelled']} labelled in {metrics['classes']} classes, "
         f"{metrics['quarantined']} quarantined, {metrics['duplicates']} exact copies"
     )
-    for remark in remarks(listed, manifest):
+    told = [left_out_line(listed), depth_remark(store), flat_remark(PixelStore.open(paths.POOL_PIXELS), manifest)]
+    told += [*label_remarks(images, params.ingest), *remarks(listed, manifest)]
+    for remark in filter(None, told):
         print(f"ingest: {remark}")

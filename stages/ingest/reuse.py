@@ -24,7 +24,7 @@ from stages.core.jpegs import OFFSETS
 from stages.core.pixels import INDEX, SHARDS, PixelStore, link_shards
 from stages.ingest.facts import NUMBERS, TEXT, Facts
 
-VERSION = 4
+VERSION = 5
 FACTS = "facts.parquet"
 CONTENTS = "contents.npy"
 WRITTEN = "written.json"

@@ -45,6 +45,10 @@ def test_a_split_is_recognised_by_any_of_its_names_at_any_level(train, held_out,
         assert found[folder] == ("train" if name == train else split, label)
 
 
+def test_numbers_are_classes_also_where_a_split_has_one_only():
+    assert places("train/0", "train/1", "test/0")["test/0"] == ("test", "0")
+
+
 def test_eval_beside_train_and_test_is_val():
     assert places("train/a", "eval/a", "test/a")["eval/a"] == ("val", "a")
 

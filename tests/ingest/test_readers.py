@@ -108,7 +108,8 @@ def test_a_parquet_without_images_is_refused(here):
 @pytest.mark.parametrize(
     ("column", "values", "said", "read"),
     [
-        ("labels", ["a", "b"], "no column 'label' of text or numbers; it has image (struct), labels (string)", set()),
+        ("labels", ["a", "b"], "labels are taken from the column 'labels' (ingest.columns: {label: labels})", {"a", "b"}),
+        ("remark", ["a", "b"], "no column 'label' of text or numbers; it has image (struct), remark (string); ingest.col", set()),
         ("label", [["a"], ["b"]], "no column 'label' of text or numbers; it has image (struct), label (list", set()),
         ("label", [1.0, 2.0, float("nan")], "", {"1", "2"}),
         ("label", ["a", "b", "", None], "", {"a", "b"}),
@@ -143,7 +144,10 @@ def test_what_was_hardly_meant_is_told(here, capsys):
     class_folders(here / "in" / "train", per_class=2)
     class_folders(here / "in" / "crop", per_class=3)
     assert set(ingest(f"folder:{here / 'in'}")["label"]) == {"train", "crop"}
-    assert "'train' is taken for a class, as 'crop' beside it is no split (train, training, val" in capsys.readouterr().out
+    assert (
+        "'train' looks like a split and is not used as one, as not all names beside are splits; ingest.splits"
+        in capsys.readouterr().out
+    )
     class_folders(here / "flat" / "unlabelled", per_class=3)
     (here / "flat" / "labels.csv").write_text("file,label\n")
     ingest(f"folder:{here / 'flat'}")
