@@ -17,6 +17,7 @@ from stages.validate.facts import expected_classes, image_facts
 from stages.validate.findings import COLUMNS, findings, images, rows, verdict
 from stages.validate.profile import FILE, Profile
 from stages.validate.sheets import write_sheet
+from stages.validate.structure import structure
 from stages.validate.suite import audit_checks, checks, run_checkpoint
 
 
@@ -37,7 +38,8 @@ def main(params: Params, track: Tracker) -> None:
     pool = Pool(manifest, store, params.seed, params.validate_.reference)
     answers = [(one.name, one.settings.severity, answer) for one in audits for answer in one.module.audit(pool, one.settings)]
 
-    suite = checks(params.validate_, expected_classes(manifest, params.ingest)) + audit_checks(facts, answers)
+    asked = [*structure(manifest, params.ingest.splits), *answers]
+    suite = checks(params.validate_, expected_classes(manifest, params.ingest)) + audit_checks(facts, asked)
     outcomes = run_checkpoint(facts, suite, paths.DATA_DOCS)
     track.artifact(paths.DATA_DOCS)
 

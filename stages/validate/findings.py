@@ -15,6 +15,8 @@ from stages.validate.suite import Outcome
 
 SEVERITIES = ("critical", "warning", "info")
 EXAMPLES = 3
+FOR_ALL_SPLITS = 3
+"""Distinct images a class must have to be in train, val and test."""
 COLUMNS = ("severity", "check", "found", "id", "uri", "detail", "sheet")
 
 
@@ -77,6 +79,16 @@ def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, 
     }
 
 
+def _rare(facts: pd.DataFrame, classes: set[str]) -> str:
+    """What to do about classes that have too few images for every split."""
+    counts = facts[facts["label"].isin(list(classes))].groupby("label")["id"].nunique()
+    rare = counts[counts < FOR_ALL_SPLITS]
+    if rare.empty:
+        return ""
+    named = ", ".join(f"{label!r} has {number}" for label, number in rare.head(EXAMPLES).items())
+    return f" ({named} distinct images: ingest.rare_classes: leave_out or merge, see ingest.min_images)"
+
+
 def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
     check, uris = outcome.check, outcome.uris
     if check.answer is not None:
@@ -88,6 +100,7 @@ def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
         missing = [name for name in check.arguments["value_set"] if name not in present]
         found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"
         classes = {name.rpartition(" in ")[0] for name in missing}
+        found += _rare(facts, classes)
         return Finding(check.severity, check.sentence, found, facts.loc[facts["label"].isin(classes), "uri"].tolist())
     if check.arguments["column"] == "quarantined":
         uris = facts.loc[facts["quarantined"] == 1, "uri"].tolist()
