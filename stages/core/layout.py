@@ -134,8 +134,10 @@ def splits_of_names(files: Sequence[str], choices: Mapping[str, str]) -> tuple[l
     return [None] * len(found), tuple(examples.values()) if many else ()
 
 
-def splits_of_containers(names: Sequence[str], choices: Mapping[str, str]) -> tuple[list[str | None], tuple[str, ...]]:
-    """The splits that the names and folders of archives give, the innermost first, and those that look so and are not used.
+def splits_of_containers(
+    names: Sequence[str], choices: Mapping[str, str]
+) -> tuple[list[str | None], str | None, tuple[str, ...]]:
+    """The splits that the names and folders of archives give, the innermost first; which of both; what only looks so.
 
     ``default/train/0000.parquet`` and ``birds-train-00000-of-00002.tar`` both give train.
     """
@@ -152,8 +154,11 @@ def splits_of_containers(names: Sequence[str], choices: Mapping[str, str]) -> tu
         given |= {} if level is None else level.given
         looks |= {name for name, reading in readings.items() if reading.split and name not in given}
         levels.append(given)
-    found = [next((levels[back][name] for back, name in enumerate(path[::-1]) if name in levels[back]), None) for path in paths]
-    return [None if split == "class" else split for split in found], tuple(sorted(looks))
+    by = [next((back for back, name in enumerate(path[::-1]) if name in levels[back]), None) for path in paths]
+    found = [None if back is None else levels[back][path[-1 - back]] for path, back in zip(paths, by, strict=True)]
+    splits = [None if split == "class" else split for split in found]
+    how = None if not any(splits) else "file name" if 0 in by else "folder"
+    return splits, how, tuple(sorted(looks))
 
 
 def described(how: str, splits: Iterable[str | None]) -> str:

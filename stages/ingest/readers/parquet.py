@@ -27,7 +27,7 @@ Place = tuple[str, int, int, str]  # file, row group, row in it, column
 def entries(source: Source, ingest: Ingest) -> Entries:
     """List the rows. Splits come from a column, else from the names of the files and their folders."""
     listing = source.listing
-    by_file, looks = splits_of_containers(listing.files, ingest.splits)
+    by_file, how, looks = splits_of_containers(listing.files, ingest.splits)
     uris, labels, found, handles, images, counts = [], [], [], [], [], []
     remarks: list[str] = []
     unlabelled: list[str] = []
@@ -64,7 +64,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         contents,
         ignored=listing.ignored,
         remarks=said if source.role == "target" else (),
-        given=f"column {by_column!r}" if by_column else "file name" if any(by_file) else None,
+        given=f"column {by_column!r}" if by_column else how,
         apart=apart,
         names=container_names(listing.files) | frozenset(values),
     )

@@ -38,7 +38,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
     members = [member for images in inside for member, _ in images]
     beside = [labels.get(_stem(member)) for images, labels in shards for member, _ in images]
     places = find_places(members, ingest, frozenset(empty))
-    by_shard, looks = splits_of_containers(listing.files, ingest.splits)
+    by_shard, how, looks = splits_of_containers(listing.files, ingest.splits)
     shard = [split for split, images in zip(by_shard, inside, strict=True) for _ in images]
     found = [outer or inner for outer, inner in zip(shard, places.splits, strict=True)]
     splits, apart = settled(found)
@@ -55,7 +55,7 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         contents=member_hashes(source, list(map(len, inside)), lambda number: _known_of(inside[number])),
         ignored=ignored,
         remarks=(*places.remarks, *looks_like_splits(looks), *_packed(ignored)) if source.role == "target" else (),
-        given="shard" if any(shard) else places.given,
+        given=how or places.given,
         apart=apart,
         names=places.names | container_names(listing.files),
     )
