@@ -112,7 +112,8 @@ class Manifest:
         if not self.classes:
             raise DataError(
                 "no image has a label, so there is nothing to fine-tune or evaluate on: "
-                "sort labelled images into one folder per class, or stop earlier (rootstock run --to distill)"
+                "sort labelled images into one folder per class, or stop earlier (rootstock run --to distill), "
+                "where RankMe measures the encoder"
             )
 
     def validate_against(self, store: PixelStore) -> None:

@@ -11,10 +11,14 @@ import pandas as pd
 
 from stages.core.manifest import Rows
 from stages.validate.sheets import sheet_name
-from stages.validate.suite import Outcome
+from stages.validate.suite import LABELLED, Outcome
 
 SEVERITIES = ("critical", "warning", "info")
 EXAMPLES = 3
+NO_LABELS = (
+    "none has; sizes, copies, near-copies, order and drift are checked, and labels in class folders would add label noise, "
+    "balance, splits and a classifier"
+)
 FOR_ALL_SPLITS = 3
 """Distinct images a class must have to be in train, val and test."""
 COLUMNS = ("severity", "check", "found", "id", "uri", "detail", "sheet")
@@ -99,6 +103,8 @@ def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
         present = set(facts["class_in_split"].dropna())
         missing = [name for name in check.arguments["value_set"] if name not in present]
         found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"
+        if check.arguments["value_set"] == [LABELLED]:
+            return Finding(check.severity, check.sentence, NO_LABELS, [])
         classes = {name.rpartition(" in ")[0] for name in missing}
         found += _rare(facts, classes)
         return Finding(check.severity, check.sentence, found, facts.loc[facts["label"].isin(classes), "uri"].tolist())
