@@ -45,7 +45,7 @@ def run_cell(spec: Spec, board: Board, cell: Cell, store: Store, run: str, say: 
     try:
         _prepare(spec, cell, place)
         ledger = Ledger(store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run)
-        pipeline = PipelineRun(dvc.read_plan(to=spec.to), ledger)
+        pipeline = PipelineRun(dvc.read_plan(to=spec.to, put_back=True), ledger)
         for name in pipeline.plan.order:
             _bring_up_to_date(Path(spec.root), pipeline, name, say)
         result = _result(spec, board, cell, pipeline, run, time.monotonic() - began)

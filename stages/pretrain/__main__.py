@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from stages.core import compute, paths
 from stages.core.io import atomic_directory, write_bytes, write_csv, write_json, write_metrics
 from stages.core.manifest import Manifest
@@ -18,7 +15,7 @@ from stages.core.views.policy import Policy
 from stages.pretrain.launch import launch
 from stages.pretrain.map import embedding_map
 from stages.pretrain.probe import Probe, as_pixels
-from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
+from stages.pretrain.report import COLUMNS, curve, measured, metrics, probe_share, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
 
 
@@ -64,19 +61,8 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
         track.metrics({f"{label}.{name}": value for name, value in shares.items()})
         print(probe_share(label, shares["share.probe"], params.pretrain))
         trained.resume.clear()
-        found = trained.metrics
-        print(f"{label}: {found['method']}{_knn(found)}  RankMe {found['rankme']:.1f}")
-    print(f"raw pixels:{_knn(raw)}  RankMe {raw['rankme']:.1f}")
-    if "knn" not in raw:
-        print(
-            "measured without labels: RankMe, the dimensions the features use; labelled images in train and val (class "
-            "folders) would add the accuracy of the nearest neighbours, fine-tuning and evaluation"
-        )
-
-
-def _knn(found: Mapping[str, Any]) -> str:
-    """The accuracy of the nearest neighbours, where there are labels to measure it by."""
-    return f"  kNN {found['knn']:.3f}" if "knn" in found else ""
+    for line in measured(runs, raw):
+        print(line)
 
 
 if __name__ == "__main__":
