@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def _kept(place: Path, root: Path) -> Iterator[str]:
             yield str(entry.relative_to(root))
 
 
-def _clean_store(root: Path) -> Iterable[str]:
+def _clean_store(root: Path) -> list[str]:
     """The MLflow store: its database, and the artifacts of its experiments and models."""
     store = root / STORE
     if not store.is_dir():
@@ -119,7 +119,7 @@ def _clean_store(root: Path) -> Iterable[str]:
     return [line for line in _kept(store, root) if not line.endswith(".gitkeep")]
 
 
-def _clean_cache(root: Path, places: list[Path]) -> Iterable[str]:
+def _clean_cache(root: Path, places: list[Path]) -> list[str]:
     """DVC's cache, but for what ``dvc add`` put there and what a link that is kept leads to."""
     cache = root / CACHE
     if not cache.is_dir():

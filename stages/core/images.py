@@ -19,12 +19,11 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
-from stages.core.formats import EXTENSIONS, FORMATS, formats_of
+from stages.core.formats import FORMATS, formats_of
 from stages.core.sixteen import FULL, Levels, deep_values, is_deep, to_bytes
 from stages.core.turbo import plain_jpeg
-
-__all__ = ["EXTENSIONS", "FORMATS"]
 
 Pixels = npt.NDArray[np.uint8]
 BYTES_PER_PIXEL = 16
@@ -74,12 +73,11 @@ def open_image(source: bytes | Path | str, max_pixels: int, levels: Levels = FUL
     if not content:
         raise Unreadable("empty file")
     try:
-        image = Image.open(io.BytesIO(content), formats=formats_of(content))
-        width, height = image.size
+        opened = Image.open(io.BytesIO(content), formats=formats_of(content))
+        width, height = opened.size
         if width * height > max_pixels:
             raise Unreadable(f"{width} x {height} pixels, over the limit of {max_pixels} (ingest.max_pixels)")
-        if levels != FULL and is_deep(image):
-            image = _in_levels(image, content, levels)
+        image = _in_levels(opened, content, levels) if levels != FULL and is_deep(opened) else opened
         image.load()
         return _plain(_upright(image), levels)
     except Unreadable:
@@ -190,7 +188,7 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _in_levels(image: Image.Image, content: bytes, levels: Levels) -> Image.Image:
+def _in_levels(image: ImageFile, content: bytes, levels: Levels) -> Image.Image:
     """A colour image of 16 bits in 8; others as they are."""
     values = deep_values(image, Image.open(io.BytesIO(content), formats=formats_of(content)))
     if values is None:

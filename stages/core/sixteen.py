@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
+from PIL.ImageFile import ImageFile
 
 Levels = tuple[int, int]
 """The lowest and the highest value of a range of 16-bit values."""
@@ -24,7 +25,7 @@ def is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I") or _raw_mode(image) in _DEEP
 
 
-def deep_values(image: Image.Image, again: Image.Image) -> npt.NDArray[np.uint16] | None:
+def deep_values(image: ImageFile, again: ImageFile) -> npt.NDArray[np.uint16] | None:
     """Return colours of 16 bits ``(H, W, 3)``; ``None`` where a colour has 8.
 
     Pillow keeps one byte of each value: ``image`` and ``again`` are the same file opened twice,
@@ -37,7 +38,8 @@ def deep_values(image: Image.Image, again: Image.Image) -> npt.NDArray[np.uint16
     other = raw[:-1] + ("L" if order == "B" else "B")
     again.tile = [tile._replace(args=_with_mode(tile.args, other)) for tile in again.tile]
     high, low = (np.asarray(part)[:, :, :3].astype(np.uint16) for part in (image, again))
-    return (high << 8) | low
+    values: npt.NDArray[np.uint16] = (high << np.uint16(8)) | low
+    return values
 
 
 def to_bytes(values: npt.NDArray[Any], levels: Levels) -> npt.NDArray[np.uint8]:

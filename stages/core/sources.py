@@ -104,8 +104,8 @@ def sources(ingest: Ingest) -> list[Source]:
         name = entry.name or (f"{source.kind}-{same + 1}" if same else source.kind)
         if ":" in name or any(other.name == name for other in found):
             raise ConfigError(f"ingest.source: {name!r} cannot name a source: names are different and hold no colon")
-        said = {"license": entry.license, "attribution": entry.attribution, "ignore": ingest.ignore}
-        found.append(replace(source, name=name, role=entry.role, **said))
+        source = replace(source, name=name, role=entry.role, ignore=ingest.ignore)
+        found.append(replace(source, license=entry.license, attribution=entry.attribution))
     if not found:
         raise ConfigError(f"ingest.source: the list is empty; use {', '.join(KINDS.values())}")
     return found

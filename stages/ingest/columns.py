@@ -50,7 +50,8 @@ def choose(schema: pa.Schema, wanted: Columns, where: object) -> Chosen:
 
 def class_names(schema: pa.Schema, column: str) -> list[str] | None:
     """The names of a column's numbers, where the file carries them as Hugging Face writes them."""
-    return _features(schema).get(column, {}).get("names")
+    names: list[str] | None = _features(schema).get(column, {}).get("names")
+    return names
 
 
 def described(schema: pa.Schema) -> str:
@@ -59,7 +60,7 @@ def described(schema: pa.Schema) -> str:
 
 
 def _image(schema: pa.Schema, wanted: str | None, where: object) -> str:
-    fitting = [name for name in schema.names if _holds_bytes(schema.field(name).type)]
+    fitting: list[str] = [name for name in schema.names if _holds_bytes(schema.field(name).type)]
     if wanted is not None:
         if wanted in fitting:
             return wanted
@@ -80,7 +81,7 @@ def _image(schema: pa.Schema, wanted: str | None, where: object) -> str:
 def _label(schema: pa.Schema, wanted: str | None, where: object, remarks: list[str]) -> str | None:
     if wanted is not None:
         return _named(schema, wanted, where)
-    flat = [name for name in schema.names if not pa.types.is_nested(schema.field(name).type)]
+    flat: list[str] = [name for name in schema.names if not pa.types.is_nested(schema.field(name).type)]
     if "label" in flat:
         return "label"
     features = _features(schema)

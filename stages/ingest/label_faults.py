@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 
 import pandas as pd
@@ -77,9 +78,9 @@ def _twice(images: pd.DataFrame, counts: pd.Series) -> Iterator[str]:
     several = pairs[pairs["id"].duplicated(keep=False)]
     if several.empty:
         return
-    joined = several.groupby("id")["label"].agg(lambda labels: tuple(sorted(labels)))
+    joined = Counter(tuple(sorted(labels)) for _, labels in several.groupby("id")["label"])
     lost = lost_classes(known)
-    for labels, number in joined.value_counts().sort_index().head(SHOWN).items():
+    for labels, number in sorted(joined.items())[:SHOWN]:
         named = " and ".join(f"{label!r} ({counts[label]:,} images)" for label in labels)
         gone = [repr(label) for label in labels if label in lost]
         vanishes = f"; {' and '.join(gone)} holds nothing else and vanishes with its copies" if gone else ""

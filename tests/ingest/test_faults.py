@@ -292,8 +292,8 @@ def test_the_range_is_settable_and_few_levels_are_told(here, capsys):
             save(Image.fromarray(grey), here / "in" / str(label) / f"{number}.png")
     ingest(here / "in", sixteen_bit=[0, 65535])
     told = capsys.readouterr().out
-    assert "only 15 of 256 levels are in use" in told
-    assert "the only channel uses few levels, 0 to 14 of 0 to 255" in told
+    assert "only 16 of 256 levels are in use" in told
+    assert "the only channel uses few levels, 0 to 15 of 0 to 255" in told
     ingest(here / "in", sixteen_bit=[0, 3825], store_size=32)
     assert PixelStore.open().array(np.arange(16)).max() == 255
 
