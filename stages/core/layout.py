@@ -173,8 +173,12 @@ def _level(paths: list[tuple[str, ...]], depth: int, choices: Mapping[str, str])
     here = [path for path in paths if len(path) > depth]
     below: dict[str, set[str]] = {}
     for path in here:
-        below.setdefault(path[depth], set()).update(path[depth + 1 : depth + 2])
-    level = read_level(below, choices, below)
+        below.setdefault(path[depth], set()).update(path[depth + 1 :])
+    above: dict[str, set[tuple[str, ...]]] = {}
+    for path in here:
+        above.setdefault(path[depth], set()).add(path[:depth])
+    repeated = all(len(prefixes) > 1 for prefixes in above.values())
+    level = read_level(below, choices, below, repeated)
     if level is None or not level.given or depth == 0 or len({path[:depth] for path in here}) == 1:
         return level
     forced = any(choice_of(name, choices) not in (None, "class") for name in below)

@@ -95,21 +95,29 @@ def is_filling(name: str, beside: str) -> bool:
     return name == beside or (bool(found) and found <= _FILLING | set(words(beside)))
 
 
-def read_level(names: Iterable[str], choices: Mapping[str, str], below: Mapping[str, set[str]] | None = None) -> Level | None:
+def read_level(
+    names: Iterable[str],
+    choices: Mapping[str, str],
+    below: Mapping[str, set[str]] | None = None,
+    repeated: bool = False,
+) -> Level | None:
     """What the names of one level mean together; ``None`` where none of them is a split or looks like one.
 
     A level is one of splits where all its names are, or some name ``train`` and some ``val`` or ``test``. Words that several
-    of them have in common (``seg_train``, ``seg_test``) say nothing.
+    of them have in common (``seg_train``, ``seg_test``) say nothing, nor others where the folders are alike in what is below
+    them (``seg_train/cat``, ``test/cat``) or above.
 
     Args:
         choices: what ``ingest.splits`` makes of single names.
-        below: the folders in each of them, to recognise ``test/cat`` beside ``cat``.
+        below: all folders in each of them, to recognise ``test/cat`` beside ``cat``.
+        repeated: several folders hold these same names.
     """
     everything = sorted(set(names))
     chosen = {name: choice for name in everything if (choice := choice_of(name, choices)) is not None}
     forced = {name: choice for name, choice in chosen.items() if choice != "class"}
     readings = {name: read(name) for name in everything if name not in chosen}
     given = forced | _read_splits(readings)
+    given |= _read_alike(readings, given, below or {}, repeated)
     unlabelled = _read_unlabelled(readings, given)
     classes = frozenset(chosen.keys() - forced.keys())
     rest = tuple(name for name in everything if name not in given and name not in unlabelled and name not in classes)
@@ -139,6 +147,21 @@ def _read_splits(readings: Mapping[str, Reading]) -> dict[str, str]:
     if evaluation and others >= {"train", "test"} and "val" not in others:
         given |= dict.fromkeys(evaluation, "val")  # beside train and test, eval is what others call val
     return given
+
+
+def _read_alike(
+    readings: Mapping[str, Reading], given: Mapping[str, str], below: Mapping[str, set[str]], repeated: bool
+) -> dict[str, str]:
+    """Name → split, for names that say more than a split but hold the folders that another split holds."""
+    splits = {name: reading.split for name, reading in readings.items() if reading.split is not None and name not in given}
+    everything = {**splits, **given}
+    if repeated and len(everything) == len({*readings, *given}) and len(set(everything.values())) > 1:
+        return splits
+    return {
+        name: split
+        for name, split in splits.items()
+        if any(other != split and below.get(name, set()) & below.get(beside, set()) for beside, other in everything.items())
+    }
 
 
 def _read_unlabelled(readings: Mapping[str, Reading], given: Mapping[str, str]) -> set[str]:

@@ -45,6 +45,12 @@ def test_a_split_is_recognised_by_any_of_its_names_at_any_level(train, held_out,
         assert found[folder] == ("train" if name == train else split, label)
 
 
+def test_names_that_say_more_are_splits_where_they_hold_the_same_classes():
+    assert places("seg_train/a", "seg_train/b", "test/a", "test/b")["seg_train/b"] == ("train", "b")
+    assert places("a/seg_train", "b/seg_train", "a/test", "b/test")["b/seg_train"] == ("train", "b")
+    assert places("training shoe/1", "test tube/2")["test tube/2"] == (None, "test tube")
+
+
 def test_numbers_are_classes_also_where_a_split_has_one_only():
     assert places("train/0", "train/1", "test/0")["test/0"] == ("test", "0")
 
