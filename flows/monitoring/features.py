@@ -74,6 +74,7 @@ def pixels_of_files(
     """Image files (m, C, H, W), read as the pipeline reads them, and how many could not be read."""
     from stages.core.image.decode import Unreadable, decode, resize
     from stages.core.models.artifact import load_classifier
+    from stages.core.sixteen import FULL
 
     if len(images) > params.monitor.max_images:
         images = [
@@ -86,7 +87,9 @@ def pixels_of_files(
     pixels, unreadable = [], 0
     for image in images:
         try:
-            decoded = decode(image, preprocess.channels, params.ingest.max_pixels)
+            decoded = decode(
+                image, preprocess.channels, params.ingest.max_pixels, preprocess.sixteen_bit or FULL
+            )
             pixels.append(
                 resize(decoded, preprocess.size, preprocess.interpolation).transpose(2, 0, 1)
             )
