@@ -46,9 +46,9 @@ lock:  ## resolve requirements.lock anew from pyproject.toml
 	@test -x $(UV) || { "$(PYTHON)" -m venv .venv && $(BIN)/python -m pip install -q uv; }
 	@$(LOCK) --upgrade --group dev --extra s3 --extra postgres --extra export --extra sweep pyproject.toml -o requirements.lock
 
-clean:  ## delete everything a run made, keep the environment
-	@rm -rf data models metrics reports .rootstock .prefect dvc.lock .dvc/cache .dvc/tmp
-	@find mlruns -mindepth 1 ! -name .gitkeep -delete
+clean:  ## delete everything a run made, keep the environment and files of your own
+	@test -x $(BIN)/python || { echo "No .venv: 'make setup' first; what runs made is found by it."; exit 2; }
+	@$(BIN)/python -m flows.project.cleaning
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 10

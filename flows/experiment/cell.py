@@ -56,7 +56,7 @@ def run_cell(
         ledger = RunRecorder(
             store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run
         )
-        pipeline = PipelineRun(dvc.read_plan(to=spec.to), ledger)
+        pipeline = PipelineRun(dvc.read_plan(to=spec.to, put_back=True), ledger)
         for name in pipeline.plan.order:
             _bring_up_to_date(Path(spec.root), pipeline, name, say)
         result = _result(spec, board, cell, pipeline, run, time.monotonic() - began)

@@ -96,9 +96,11 @@ def find_id(image: str) -> str:
     from stages.core.image.pixel_store import PixelStore
     from stages.core.params import load_params
 
-    channels = PixelStore.open().shape[1]
+    store = PixelStore.open()
     try:
-        return content_id(decode(path, channels, load_params().ingest.max_pixels))
+        return content_id(
+            decode(path, store.shape[1], load_params().ingest.max_pixels, store.levels)
+        )
     except Unreadable as error:
         raise ConfigError(f"{image} is no image: {error}") from None
 

@@ -44,6 +44,10 @@ class Cancelled(StageFailed):
     """The run was asked to stop."""
 
 
+WITH_LABELS, WITHOUT_LABELS = frozenset({"knn", "accuracy"}), "rankme"
+"""Headlines that need labels, and what an encoder is measured by where there are none."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What became of one stage in this pipeline run: ran, restored (from DVC's run cache), cached,
@@ -237,6 +241,12 @@ def headline(node: Node) -> str:
         for key, value in metrics.items()
         if isinstance(value, int | float) and not isinstance(value, bool)
     }
+    if (
+        node.headline in WITH_LABELS
+        and metrics.get(node.headline) is None
+        and WITHOUT_LABELS in numeric
+    ):
+        return f"{WITHOUT_LABELS} {_short(metrics[WITHOUT_LABELS])} (no labels, no {node.headline})"
     key = node.headline if node.headline in metrics else next(iter(numeric), None)
     return f"{key} {_short(metrics[key])}" if key is not None else ""
 

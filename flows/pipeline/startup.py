@@ -40,7 +40,9 @@ class Preparation:
         recorder_client.start()
         pool = ThreadPoolExecutor(2)
         self.params: Params = load_params()
-        self._plan: Future[Plan] = pool.submit(current_plan, self.params, request.force, request.to)
+        self._plan: Future[Plan] = pool.submit(
+            current_plan, self.params, request.force, request.to, True
+        )
         self._facts: Future[dict[str, str]] = pool.submit(provenance)
         pool.shutdown(wait=False)
 
@@ -53,10 +55,12 @@ class Preparation:
         return self._facts.result()
 
 
-def current_plan(params: Params, force: tuple[str, ...] = (), to: str | None = None) -> Plan:
+def current_plan(
+    params: Params, force: tuple[str, ...] = (), to: str | None = None, put_back: bool = False
+) -> Plan:
     """The plan for these parameters and for the sources as they are now."""
     stage_inputs.refresh(params)
-    return client.call(dvc.read_plan, force, to)
+    return client.call(dvc.read_plan, force, to, None, put_back)
 
 
 PREPARED: ContextVar[Preparation | None] = ContextVar("prepared", default=None)

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.core import paths
-from stages.core.data.sources import has_splits, place
 from stages.core.errors import ConfigError, DataError
+from stages.core.layout import Layout
 from stages.core.params import load_params
 from stages.core.random import numpy_generator
 
@@ -42,9 +42,9 @@ class Folder:
                 continue
         if not kept:
             raise ConfigError(f"none of the {len(files)} images in {folder} can be read")
-        below = [file.relative_to(folder) for file in kept]
-        splits = has_splits(sorted({path.parts[0] for path in below if len(path.parts) > 1}))
-        self.labels, self.classes = _numbered([place(path.as_posix(), splits)[1] for path in below])
+        below = [file.relative_to(folder).parent.as_posix().removeprefix(".") for file in kept]
+        layout = Layout.of(below, load_params().ingest.splits)
+        self.labels, self.classes = _numbered([layout.place(path)[1] for path in below])
 
     def pixels(self, size: int, channels: int) -> NDArray[np.uint8]:
         """Return the images (N, C, H, W) as ingest would store them."""

@@ -10,11 +10,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
+
 from flows.adapters.mlflow.store import Store
 from flows.registry import versions
 from flows.registry.versions import ModelVersion
 from flows.serving import prediction_log
-from stages.core.data.folders import EXTENSIONS, walk
+from flows.serving.nearest import Nearest
+from stages.core.data.folders import walk
 from stages.core.errors import ConfigError, DataError
 from stages.core.image.decode import Unreadable, read_file
 from stages.core.io import atomic_file
@@ -32,6 +35,8 @@ UNREADABLE = 2
 def predict_files(reference: str, inputs: list[Path], output: Path | None) -> int:
     """Answer for every image; returns 0, or 2 where a file could not be used: it is named, the rest
     is answered.
+
+    A classifier answers with a label and its probability, an encoder with a vector.
     """
     files = find_images(inputs)
     model = load(versions.resolve(Store.open(), reference))
@@ -48,13 +53,16 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
                     rows.append({"image": str(file), **answer})
             bar.advance(len(chunk))
     prediction_log.remember(Path(row["image"]) for row in rows)
-    if output is None:
+    vectors = bool(rows) and "features" in rows[0]
+    if output is None and vectors:
+        _vectors(rows, Nearest(model))
+    elif output is None:
         _table(rows)
     elif str(output) == "-":
-        _csv(rows, sys.stdout)
+        _csv(_flat(rows), sys.stdout)
     else:
         with atomic_file(output) as temporary, temporary.open("w", newline="") as table:
-            _csv(rows, table)
+            _csv(_flat(rows), table)
         print(f"{len(rows)} answers in {output}")
     return UNREADABLE if unusable else 0
 
@@ -69,10 +77,21 @@ def find_images(inputs: list[Path]) -> list[Path]:
     for path in inputs:
         if not path.exists():
             raise ConfigError(f"{path} does not exist")
-        found = [path / name for name in walk(path).files] if path.is_dir() else [path]
-        if not found:
-            raise ConfigError(f"{path} has no images ({', '.join(sorted(EXTENSIONS))})")
-        files += found
+        if not path.is_dir():
+            files.append(path)
+            continue
+        listing = walk(path)
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in listing.ignored.items())
+        if not listing.files:
+            raise ConfigError(
+                f"{path} has no images that can be read here{f' ({kinds})' if kinds else ''}"
+            )
+        if kinds:
+            print(
+                f"{path}: left out, as they are no images that can be read here: {kinds}",
+                file=sys.stderr,
+            )
+        files += [path / name for name in listing.files]
     return files
 
 
@@ -114,6 +133,27 @@ def _table(rows: list[dict[str, Any]]) -> None:
     width = max((len(row["image"]) for row in rows), default=0)
     for row in rows:
         print(f"{row['image']:<{width}}  {row['label']}  {row['probability']:.4f}")
+
+
+def _vectors(rows: list[dict[str, Any]], nearest: Nearest) -> None:
+    """Size and norm of every vector, and the image of the pool that is most like it."""
+    features = np.array([row["features"] for row in rows], np.float32)
+    found = nearest.to(features)
+    width = max(len(row["image"]) for row in rows)
+    for number, row in enumerate(rows):
+        like = f"  nearest {found[number][0]} (cosine {found[number][1]:.4f})" if found else ""
+        norm = float(np.linalg.norm(features[number]))
+        print(f"{row['image']:<{width}}  vector of {features.shape[1]}  norm {norm:.4f}{like}")
+    print("--csv FILE writes the vectors", file=sys.stderr)
+
+
+def _flat(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with a column for each number of a vector: ``features.0``, ``features.1``, …"""
+    return [
+        {key: value for key, value in row.items() if key != "features"}
+        | {f"features.{number}": value for number, value in enumerate(row.get("features", ()))}
+        for row in rows
+    ]
 
 
 def _csv(rows: list[dict[str, Any]], file: TextIO) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from stages.core.image.backbone_choice import SIGNS
+SIGNS = 24
+"""Side in pixels up to which images are signs, which train in seconds."""
 
 
 @dataclass(frozen=True)

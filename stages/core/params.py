@@ -13,11 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from stages.core import paths
 from stages.core.errors import ConfigError, nearest
+from stages.core.labels import NamePattern
+from stages.core.splits import Choice
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
+Level16 = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Section(BaseModel):
@@ -36,6 +39,14 @@ class SourceEntry(Section):
     attribution: str | None = None
 
 
+class Columns(Section):
+    """Columns of a Parquet file, where their names do not say what they are."""
+
+    image: str | None = None
+    label: str | None = None
+    split: str | None = None
+
+
 class Ingest(Section):
     source: str | tuple[SourceEntry, ...]
     store: Literal["pixels", "jpeg"]
@@ -45,6 +56,44 @@ class Ingest(Section):
     validation_fraction: Annotated[float, Field(ge=0, lt=1)]
     test_fraction: Annotated[float, Field(ge=0, lt=1)]
     max_pixels: Positive
+    splits: dict[str, Choice] = {}
+    ignore: tuple[str, ...] = ()
+    label_pattern: str | None = None
+    columns: Columns = Columns()
+    rare_classes: Literal["keep", "leave_out", "merge"] = "keep"
+    min_images: Positive = 3
+    sixteen_bit: Auto | tuple[Level16, Level16] = "auto"
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _names(cls, value: Any) -> Any:
+        """Names are text, also where YAML takes them for numbers; usual other words for a split are
+        understood.
+        """
+        if not isinstance(value, Mapping):
+            return value
+        words = {
+            "validation": "val",
+            "valid": "val",
+            "training": "train",
+            "testing": "test",
+            "unlabeled": "unlabelled",
+        }
+        return {str(name): words.get(choice, choice) for name, choice in value.items()}
+
+    @field_validator("label_pattern")
+    @classmethod
+    def _has_a_label(cls, value: str | None) -> str | None:
+        if value is not None:
+            NamePattern(value)
+        return value
+
+    @field_validator("sixteen_bit")
+    @classmethod
+    def _rises(cls, value: Any) -> Any:
+        if value != "auto" and value[0] >= value[1]:
+            raise ValueError(f"a range is [lowest, highest], {list(value)} was given")
+        return value
 
     @field_validator("source", mode="before")
     @classmethod

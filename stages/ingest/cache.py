@@ -25,7 +25,7 @@ from stages.core.image.pixel_store import INDEX, SHARDS, PixelStore, link_shards
 from stages.core.io import atomic_directory, canonical_json, read_json, write_json
 from stages.ingest.image_table import NUMBERS, TEXT, Facts
 
-VERSION = 4
+VERSION = 5
 FACTS = "facts.parquet"
 CONTENTS = "contents.npy"
 WRITTEN = "written.json"

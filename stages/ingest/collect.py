@@ -26,6 +26,7 @@ from stages.ingest.cache import Decoded, cache_directory, keep, recall
 from stages.ingest.decode import Task, crashed, join
 from stages.ingest.decode_task import Delivered, Delivery, deliver, put
 from stages.ingest.image_table import Facts
+from stages.ingest.label_faults import without_rare
 from stages.ingest.listing import Entries
 from stages.ingest.split import assign_splits
 from stages.ingest.workers import WORTH_A_WORKER, ordered_map, processors
@@ -68,6 +69,7 @@ def decode_images(
     directory: Path,
     cache: Path = paths.CACHE,
     unread: Sequence[Source] = (),
+    sides: tuple[int, int] = (1, 1 << 30),
 ) -> pd.DataFrame:
     """Decode every image into the store at ``directory``; one row of facts per image, in the same
     order.
@@ -75,13 +77,16 @@ def decode_images(
     Files whose bytes the last ingest decoded are taken from there. What is remembered of a file are
     the bytes that were decoded, not those it had when it was listed: a file that could not be read
     just then gets another chance. Sources that are ``unread`` are told the contents of their files.
+    Images whose shorter or longer side is outside ``sides`` are quarantined.
     """
     began = time.time_ns()
     contents = np.concatenate([_contents(entries) for _, entries in listed])
     remembered = contents.any(axis=1) | np.concatenate(
         [np.full(len(entries), source in unread) for source, entries in listed]
     )
-    kept = cache_directory(cache, store.size, store.channels, max_pixels, store.kind)
+    kept = cache_directory(
+        cache, store.size, store.channels, max_pixels, store.kind, *store.levels, *sides
+    )
     decoded = recall(kept)
     known = decoded.find(contents) if decoded else np.full(len(contents), -1, np.int64)
     fresh = np.flatnonzero(known < 0)
@@ -97,14 +102,13 @@ def decode_images(
         len(known),
         store.channels * store.size**2,
     )
+    like = Task("", (), store.channels, store.size, max_pixels, store.levels, sides)
     with _writer(store, directory) as writer, Progress("ingest", len(known), "images") as bar:
         if decoded:
             facts.copy(np.flatnonzero(known >= 0), decoded.facts, known[known >= 0])
             bar.advance(len(known) - len(fresh))
         place = _begin(writer, ends, known, decoded)
-        for part in ordered_map(
-            deliver, _deliveries(listed, fresh, store, max_pixels, place), workers, _rescue
-        ):
+        for part in ordered_map(deliver, _deliveries(listed, fresh, like, place), workers, _rescue):
             _append(writer, part, known, decoded)
             facts.set(part.rows, part.facts)
             contents[part.rows] = part.facts.contents * remembered[part.rows, None]
@@ -128,11 +132,8 @@ def decode_images(
     return frame
 
 
-def complete_manifest(listed: Listed, facts: pd.DataFrame, params: Params) -> pd.DataFrame:
-    """The manifest's columns: where each image comes from, what it is, and the split and label it
-    gets.
-    """
-    ingest = params.ingest
+def join_facts(listed: Listed, facts: pd.DataFrame) -> pd.DataFrame:
+    """One row per image: where it comes from, what its source says of it, and what decoding found."""  # noqa: E501
     places = [
         pd.DataFrame(
             {
@@ -147,7 +148,13 @@ def complete_manifest(listed: Listed, facts: pd.DataFrame, params: Params) -> pd
         )
         for source, entries in listed
     ]
-    images = pd.concat([pd.concat(places, ignore_index=True), facts], axis=1)
+    return pd.concat([pd.concat(places, ignore_index=True), facts], axis=1)
+
+
+def complete_manifest(images: pd.DataFrame, params: Params) -> pd.DataFrame:
+    """The manifest's columns: :func:`join_facts` and the split and label each image gets."""
+    ingest = params.ingest
+    images = images.assign(label=without_rare(images, ingest))
     drawn = assign_splits(
         images,
         ingest.validation_fraction,
@@ -175,9 +182,11 @@ def _contents(entries: Entries) -> npt.NDArray[np.uint8]:
 
 
 def _writer(store: Store, directory: Path) -> PixelWriter | JpegWriter:
-    return (PixelWriter if store.kind == "pixels" else JpegWriter)(
+    writer = (PixelWriter if store.kind == "pixels" else JpegWriter)(
         directory, store.channels, store.size
     )
+    writer.levels = store.levels
+    return writer
 
 
 def _begin(
@@ -214,10 +223,8 @@ def _append_known(
         writer.append_known(end, known, decoded.store)
 
 
-def _deliveries(
-    listed: Listed, fresh: Rows, store: Store, max_pixels: int, place: Place | None
-) -> Iterator[Delivery]:
-    most = max(1, min(512, CHUNK_BYTES // (store.channels * store.size**2)))
+def _deliveries(listed: Listed, fresh: Rows, like: Task, place: Place | None) -> Iterator[Delivery]:
+    most = max(1, min(512, CHUNK_BYTES // (like.channels * like.size**2)))
     start = 0
     for source, entries in listed:
         end = start + len(entries)
@@ -225,9 +232,7 @@ def _deliveries(
         for first in range(0, len(mine), most):
             rows = mine[first : first + most]
             handles = [entries.handles[row] for row in (rows - start).tolist()]
-            yield Delivery(
-                Task(source.kind, handles, store.channels, store.size, max_pixels), rows, place
-            )
+            yield Delivery(replace(like, reader=source.kind, handles=handles), rows, place)
         start = end
 
 

@@ -24,6 +24,7 @@ from stages.core.image.decode import (
     whole,
 )
 from stages.core.plugins import load
+from stages.core.sixteen import FULL, Levels
 from stages.ingest.phash import SIDE, as_text, phash
 
 
@@ -36,6 +37,9 @@ class Task:
     channels: int
     size: int
     max_pixels: int
+    levels: Levels = FULL
+    sides: tuple[int, int] = (1, 1 << 30)
+    """The shorter side at least and the longer side at most, in pixels; others are quarantined."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,8 @@ def decode_chunk(task: Task) -> Chunk:
                 if not isinstance(image, np.ndarray):
                     content = whole(image, task.max_pixels)
                     contents[row] = np.frombuffer(hashlib.sha256(content).digest(), np.uint8)
-                    image = open_pixels(content, task.max_pixels)
+                    image = open_pixels(content, task.max_pixels, task.levels)
+                _check_sides(image, task.sides)
             except Unreadable as error:
                 reasons[row] = str(error)
                 continue
@@ -96,6 +101,18 @@ def decode_chunk(task: Task) -> Chunk:
     return Chunk(
         np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)), ids, hashes, shapes, reasons, contents
     )
+
+
+def _check_sides(image: Pixels, sides: tuple[int, int]) -> None:
+    height, width, _ = image.shape
+    if min(width, height) < sides[0]:
+        raise Unreadable(
+            f"{width} x {height} pixels: the shorter side is under {sides[0]} (validate.min_side)"
+        )
+    if max(width, height) > sides[1]:
+        raise Unreadable(
+            f"{width} x {height} pixels: the longer side is over {sides[1]} (validate.max_side)"
+        )
 
 
 def crashed(task: Task) -> Chunk:

@@ -28,6 +28,9 @@ class Entries:
     )  # domain, camera, patient …; empty: none is known
     ignored: dict[str, int] = field(default_factory=dict)  # extension → files that are no images
     remarks: tuple[str, ...] = ()  # what the user may have meant otherwise
+    given: str | None = None  # what gave the splits: folder, file name, shard, column …
+    apart: int = 0  # images whose place says that they are used without a label
+    names: frozenset[str] = frozenset()  # that ingest.splits may be about
 
     def decoded(self) -> Entries:
         """The same without what only decoding needs: of a million images that is a tenth of all

@@ -10,9 +10,12 @@ from typing import Any
 import pandas as pd
 
 from stages.core.data.manifest import Manifest
-from stages.core.io import write_csv
+from stages.core.io import write_csv, write_json
 from stages.ingest.auto_settings import Store
 from stages.ingest.collect import Listed
+
+LEFT_OUT = "left_out.json"
+HEIC = frozenset({".heic", ".heif", ".hif"})
 
 
 def copies(manifest: Manifest) -> pd.DataFrame:
@@ -26,10 +29,6 @@ def copies(manifest: Manifest) -> pd.DataFrame:
 def count(manifest: Manifest, listed: Listed, store: Store) -> dict[str, Any]:
     """The metrics of ingest."""
     frame, ok = manifest.frame, manifest.ok
-    ignored: dict[str, int] = {}
-    for _, entries in listed:
-        for extension, files in entries.ignored.items():
-            ignored[extension] = ignored.get(extension, 0) + files
     return {
         "images": len(frame),
         "quarantined": int((~ok).sum()),
@@ -40,9 +39,46 @@ def count(manifest: Manifest, listed: Listed, store: Store) -> dict[str, Any]:
             name: int((frame.loc[ok, "split"] == name).sum())
             for name in ("train", "val", "test", "none")
         },
-        "ignored": ignored,
+        "ignored": left_out(listed),
         "store": {"size": store.size, "channels": store.channels},
     }
+
+
+def left_out(listed: Listed) -> dict[str, int]:
+    """Files of all sources that are no rows, counted by kind: mostly the extension."""
+    found: dict[str, int] = {}
+    for _, entries in listed:
+        for kind, files in entries.ignored.items():
+            found[kind] = found.get(kind, 0) + files
+    return dict(sorted(found.items()))
+
+
+def left_out_line(listed: Listed) -> str | None:
+    """One line on the files that are no rows; ``None`` where there are none."""
+    found = left_out(listed)
+    if not found:
+        return None
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.items())
+    hint = "; HEIC is not decoded here, convert it to JPEG" if HEIC & found.keys() else ""
+    return (
+        f"{sum(found.values()):,} files are no images that can be read here and are left out:"
+        f" {kinds}{hint}"
+    )
+
+
+def write_left_out(listed: Listed, directory: Path) -> None:
+    """``left_out.json`` beside the manifest: kind → files, for every source that has any. Without
+    any, no file.
+    """
+    found = {
+        source.name: dict(sorted(entries.ignored.items()))
+        for source, entries in listed
+        if entries.ignored
+    }
+    if found:
+        write_json(directory / LEFT_OUT, found)
+    else:
+        (directory / LEFT_OUT).unlink(missing_ok=True)
 
 
 def write_reports(manifest: Manifest, directory: Path) -> None:

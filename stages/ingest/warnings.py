@@ -10,9 +10,12 @@ import numpy as np
 
 from stages.core.data.manifest import Manifest
 from stages.core.errors import DataError
+from stages.core.image.pixel_store import PixelStore
+from stages.core.sixteen import FEW
 from stages.ingest.collect import Listed
 
-TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx"})
+FLAT_SAMPLE = 256
+TABLES = frozenset({".csv", ".tsv", ".json", ".jsonl", ".xlsx", ".txt", ".xml"})
 
 
 def check_listed(listed: Listed) -> None:
@@ -49,6 +52,29 @@ def check_listed(listed: Listed) -> None:
             f"all labelled images have one label, {only!r}: a classifier needs two or more"
             f" classes{how}"
         )
+
+
+def flat_remark(store: PixelStore, manifest: Manifest) -> str | None:
+    """What to say where a channel of the stored images uses few of its 256 levels: nearly black, or
+    nearly flat.
+    """
+    rows = manifest.rows(manifest.ok)
+    if not len(rows):
+        return None
+    sample = store.array(
+        rows[np.linspace(0, len(rows) - 1, min(len(rows), FLAT_SAMPLE)).astype(np.int64)]
+    )
+    lowest, highest = sample.min(axis=(0, 2, 3)), sample.max(axis=(0, 2, 3))
+    narrow = np.flatnonzero(highest.astype(int) - lowest < FEW)
+    if not len(narrow):
+        return None
+    channel = int(narrow[0])
+    which = f"channel {channel + 1} of {len(lowest)}" if len(lowest) > 1 else "the only channel"
+    return (
+        f"{which} uses few levels, {lowest[channel]} to {highest[channel]} of 0 to 255, over"
+        f" {len(sample):,} images: nearly flat; of images of 16 bits ingest.sixteen_bit sets the"
+        " range"
+    )
 
 
 def remarks(listed: Listed, manifest: Manifest) -> Iterator[str]:

@@ -16,7 +16,7 @@ from stages.pretrain.auto import resolve_auto
 from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.launch import launch
 from stages.pretrain.probe import Probe, as_pixels
-from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
+from stages.pretrain.report import COLUMNS, curve, measured, metrics, probe_share, time_shares
 from stages.pretrain.train import ADVICE, Data, Trained, pretrain
 
 
@@ -75,12 +75,8 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
         track.metrics({f"{label}.{name}": value for name, value in shares.items()})
         print(probe_share(label, shares["share.probe"], params.pretrain))
         trained.resume.clear()
-        found = trained.metrics
-        print(
-            f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe"
-            f" {found['rankme']:.1f}"
-        )
-    print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
+    for line in measured(runs, raw):
+        print(line)
     if not runs["pretrained"].config["useful"]:
         print(f"pretrain: {ADVICE}")
 

@@ -40,6 +40,26 @@ def metrics(trained: Trained, control: Trained | None, raw: Mapping[str, float])
     }
 
 
+def measured(runs: Mapping[str, Trained], raw: Mapping[str, float]) -> Iterator[str]:
+    """A line for every run and for raw pixels; without labels one more, on what measures and what
+    labels would add.
+    """
+    for label, trained in runs.items():
+        found = trained.metrics
+        yield f"{label}: {found['method']}{_knn(found)}  RankMe {found['rankme']:.1f}"
+    yield f"raw pixels:{_knn(raw)}  RankMe {raw['rankme']:.1f}"
+    if "knn" not in raw:
+        yield (
+            "measured without labels: RankMe, the dimensions the features use; labelled images in"
+            " train and val (class folders) would add the accuracy of the nearest neighbours,"
+            " fine-tuning and evaluation"
+        )
+
+
+def _knn(found: Mapping[str, Any]) -> str:
+    return f"  kNN {found['knn']:.3f}" if "knn" in found else ""
+
+
 def time_shares(trained: Trained) -> dict[str, float]:
     """Seconds by phase and the probes' share; for the tracker, never for an output."""
     seconds = trained.history.seconds

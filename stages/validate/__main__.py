@@ -16,6 +16,7 @@ from stages.validate.datasheet import Complexity, datasheet
 from stages.validate.findings import COLUMNS, findings, images, rows, verdict
 from stages.validate.profile import FILE, Profile
 from stages.validate.sheets import write_sheet
+from stages.validate.structure import structure
 from stages.validate.suite import audit_checks, checks, run_checkpoint
 from stages.validate.table import expected_classes, image_facts
 
@@ -46,8 +47,9 @@ def main(params: Params, track: Tracker) -> None:
         for answer in one.module.audit(pool, one.settings)
     ]
 
+    asked = [*structure(manifest, params.ingest.splits), *answers]
     suite = checks(params.validate_, expected_classes(manifest, params.ingest)) + audit_checks(
-        facts, answers
+        facts, asked
     )
     outcomes = run_checkpoint(facts, suite, paths.DATA_DOCS)
     track.artifact(paths.DATA_DOCS)

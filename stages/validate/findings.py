@@ -11,10 +11,16 @@ import pandas as pd
 
 from stages.core.data.manifest import Rows
 from stages.validate.sheets import sheet_name
-from stages.validate.suite import Outcome
+from stages.validate.suite import LABELLED, Outcome
 
 SEVERITIES = ("critical", "warning", "info")
 EXAMPLES = 3
+NO_LABELS = (
+    "none has; sizes, copies, near-copies, order and drift are checked, and labels in class folders"
+    " would add label noise, balance, splits and a classifier"
+)
+FOR_ALL_SPLITS = 3
+"""Distinct images a class must have to be in train, val and test."""
 COLUMNS = ("severity", "check", "found", "id", "uri", "detail", "sheet")
 
 
@@ -84,6 +90,19 @@ def verdict(found: list[Finding], facts: pd.DataFrame, asked: int) -> dict[str, 
     }
 
 
+def _rare(facts: pd.DataFrame, classes: set[str]) -> str:
+    """What to do about classes that have too few images for every split."""
+    counts = facts[facts["label"].isin(list(classes))].groupby("label")["id"].nunique()
+    rare = counts[counts < FOR_ALL_SPLITS]
+    if rare.empty:
+        return ""
+    named = ", ".join(f"{label!r} has {number}" for label, number in rare.head(EXAMPLES).items())
+    return (
+        f" ({named} distinct images: ingest.rare_classes: leave_out or merge, see"
+        " ingest.min_images)"
+    )
+
+
 def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
     check, uris = outcome.check, outcome.uris
     if check.answer is not None:
@@ -96,7 +115,10 @@ def _finding(outcome: Outcome, facts: pd.DataFrame) -> Finding:
         present = set(facts["class_in_split"].dropna())
         missing = [name for name in check.arguments["value_set"] if name not in present]
         found = f"no {', no '.join(missing[:10])}{f' and {len(missing) - 10} more' if len(missing) > 10 else ''}"  # noqa: E501
+        if check.arguments["value_set"] == [LABELLED]:
+            return Finding(check.severity, check.sentence, NO_LABELS, [])
         classes = {name.rpartition(" in ")[0] for name in missing}
+        found += _rare(facts, classes)
         return Finding(
             check.severity,
             check.sentence,

@@ -16,6 +16,8 @@ import pandas as pd
 from stages.core.params import Validate
 from stages.validate.audit import Answer
 
+LABELLED = "image with a label"
+
 
 @dataclass(frozen=True)
 class Check:
@@ -139,7 +141,7 @@ def checks(limits: Validate, classes: list[str]) -> list[Check]:
                 "some images have a label",
                 "ColumnDistinctValuesToContainSet",
                 column="class_in_split",
-                value_set=["image with a label"],
+                value_set=[LABELLED],
             ),
         ]
     few = f"every class has at least {limits.min_per_class} images in each split"

@@ -69,7 +69,9 @@ def test_the_commands_run_as_they_stand(tmp_path, monkeypatch):
 
 def test_the_example_of_several_sources_runs_as_it_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    text = re.search(r"```yaml\n(.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL)
+    text = re.search(
+        r"```yaml\n(ingest:\n  source:.*?)```", (ROOT / "docs/data.md").read_text(), re.DOTALL
+    )
     assert text
     example = yaml.safe_load(text[1].replace("/data/", f"{tmp_path}/data/"))
     class_folders(tmp_path / "data" / "birds", per_class=4)

@@ -141,7 +141,16 @@ def test_a_parquet_without_images_is_refused(here):
         (
             "labels",
             ["a", "b"],
-            "no column 'label' of text or numbers; it has image (struct), labels (string)",
+            "labels are taken from the column 'labels' (ingest.columns: {label: labels})",
+            {"a", "b"},
+        ),
+        (
+            "remark",
+            ["a", "b"],
+            (
+                "no column 'label' of text or numbers; it has image (struct), remark (string);"
+                " ingest.col"
+            ),
             set(),
         ),
         (
@@ -189,8 +198,8 @@ def test_what_was_hardly_meant_is_told(here, capsys):
     class_folders(here / "in" / "crop", per_class=3)
     assert set(ingest(f"folder:{here / 'in'}")["label"]) == {"train", "crop"}
     assert (
-        "'train' is taken for a class, as 'crop' beside it is no split (train, training, val"
-        in capsys.readouterr().out
+        "'train' looks like a split and is not used as one, as not all names beside are splits;"
+        " ingest.splits" in capsys.readouterr().out
     )
     class_folders(here / "flat" / "unlabelled", per_class=3)
     (here / "flat" / "labels.csv").write_text("file,label\n")

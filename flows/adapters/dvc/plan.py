@@ -59,11 +59,16 @@ class Plan:
 
 
 def read_plan(
-    force: tuple[str, ...] = (), to: str | None = None, instead: Mapping[str, str] | None = None
+    force: tuple[str, ...] = (),
+    to: str | None = None,
+    instead: Mapping[str, str] | None = None,
+    put_back: bool = False,
 ) -> Plan:
     """Read DVC's graph and ask every stage whether it has changed. Nothing is written.
 
-    ``instead`` names, for dependencies by their path, the file to look at in their place.
+    ``instead`` names, for dependencies by their path, the file to look at in their place. With
+    ``put_back`` outputs that the workspace holds and the cache has lost are put into the cache
+    again.
 
     Raises:
         ConfigError: ``dvc.yaml`` cannot be read, or ``to`` or ``force`` name no stage.
@@ -95,6 +100,14 @@ def read_plan(
         stages = {stage.addressing: stage for stage in order}
         for dependency in (dependency for stage in order for dependency in stage.deps):
             dependency.fs_path = (instead or {}).get(dependency.def_path, dependency.fs_path)
+        for out in (
+            out
+            for name in plan.order
+            for out in stages[name].outs
+            if put_back and name not in force
+        ):
+            if staleness.only_here(out):
+                out.commit()
         reasons = {
             name: ["forced"] if name in force else staleness.reasons(stages[name])
             for name in plan.order

@@ -47,10 +47,23 @@ def reasons(stage: Any) -> list[str]:
     if stage.changed_stage() and not stage.frozen:
         found.append("its command changed")
     for out in stage.outs:
+        if only_here(out):
+            continue  # a run puts it back into the cache
         for path, state in out.status().items():
             word = {**LOST, "not in cache": "is not in DVC's cache"}.get(state, state)
             found.append(f"{path} {word}")
     return found
+
+
+def only_here(out: Any) -> bool:
+    """Whether the workspace holds an output as dvc.lock describes it and the cache has lost it."""
+    return bool(
+        out.hash_info
+        and out.use_cache
+        and out.exists
+        and out.changed_cache()
+        and not out.workspace_status()
+    )
 
 
 def comes_back(

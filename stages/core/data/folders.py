@@ -10,7 +10,7 @@ import stat
 import sys
 import time
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,27 +21,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.core import paths
-from stages.core.errors import DataError
+from stages.core.formats import EXTENSIONS
 from stages.core.io import atomic_file
+from stages.core.junk import APART
 from stages.core.progress import Progress
+from stages.core.scan import Skip, entries_below, extension_of, is_wanted
 
-EXTENSIONS = frozenset(
-    {
-        ".png",
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".bmp",
-        ".webp",
-        ".gif",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    }
-)
 SETTLED = 2 * 10**9
 """Nanoseconds a file must have been left alone before its cached hash is trusted (the coarsest time
 stamp of a file system).
@@ -68,7 +53,12 @@ class Listing:
     stats: npt.NDArray[
         np.int64
     ]  # (N, 4): size, mtime_ns, ctime_ns, inode; -1 where the file cannot be reached
-    ignored: dict[str, int] = field(default_factory=dict)  # extension → files that are no images
+    ignored: dict[str, int] = field(
+        default_factory=dict
+    )  # kind, mostly the extension → files that are no images
+    folders: frozenset[str] = (
+        frozenset()
+    )  # below the root, those with no file of the kind in them or below
 
     @property
     def key(self) -> str:
@@ -83,31 +73,42 @@ class Listing:
         whole, contents = hashlib.sha256(), hashes.tobytes()
         for row, name in enumerate(raw_names(self.files)):
             whole.update(name + b"\0" + contents[32 * row : 32 * row + 32])
-        whole.update(repr(sorted(self.ignored.items())).encode())
+        whole.update(
+            repr(
+                sorted((kind, files) for kind, files in self.ignored.items() if kind not in APART)
+            ).encode()
+        )
         return whole.hexdigest()
 
 
-def walk(root: Path, extensions: frozenset[str] = EXTENSIONS) -> Listing:
-    """List every image (or file of other ``extensions``) below ``root``.
+def walk(
+    root: Path, extensions: frozenset[str] = EXTENSIONS, ignore: Sequence[str] = ()
+) -> Listing:
+    """List every image (or file of other ``extensions``) below ``root``, and count all else by
+    kind.
 
-    Links are followed, but never back into a folder being listed; hidden files are skipped.
+    A file with another name is one where its first bytes say so. Links are followed, but never back
+    into a folder being listed; hidden files, what systems leave and what the patterns ``ignore``
+    name is counted, not listed.
     """
     names: list[str] = []
     stats = array("q")
     ignored: dict[str, int] = {}
-    for prefix, entry in _files(root):
-        if _is_image(entry, extensions):
+    folders: set[str] = set()
+    for prefix, entry in entries_below(root, Skip(ignored, folders, ignore)):
+        if is_wanted(entry, extensions):
             names.append(prefix + entry.name)
             stats.extend(_status(entry))
         else:
-            extension = _extension(entry.name) or "(none)"
-            ignored[extension] = ignored.get(extension, 0) + 1
+            kind = extension_of(entry.name) or "(none)"
+            ignored[kind] = ignored.get(kind, 0) + 1
     order = sorted(range(len(names)), key=names.__getitem__)
     return Listing(
         root,
         [names[row] for row in order],
         np.frombuffer(stats, np.int64).reshape(-1, 4)[order],
         dict(sorted(ignored.items())),
+        frozenset(folders - above(names)),
     )
 
 
@@ -118,12 +119,14 @@ def one_file(path: Path) -> Listing:
     return Listing(path.parent, [path.name], np.array([_numbers(path.stat())], np.int64))
 
 
-def has_images(root: Path, count: int = 1) -> bool:
+def has_images(root: Path, count: int = 1, ignore: Sequence[str] = ()) -> bool:
     """Whether :func:`walk` would find so many, stopping at the last of them."""
-    return (
-        sum(1 for _ in islice((entry for _, entry in _files(root) if _is_image(entry)), count))
-        == count
+    found = (
+        entry
+        for _, entry in entries_below(root, Skip({}, set(), ignore, counts=False))
+        if is_wanted(entry, EXTENSIONS)
     )
+    return sum(1 for _ in islice(found, count)) == count
 
 
 def content_hashes(listing: Listing, cache: Path = paths.CACHE) -> npt.NDArray[np.uint8]:
@@ -253,63 +256,14 @@ def _hash_file(path: str) -> bytes:
         os.close(descriptor)
 
 
-def _files(root: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Every visible entry that is no folder, with the ``/``-ended path of its folder below the
-    root.
-    """
-    pending: list[tuple[str, str, frozenset[tuple[int, int]]]] = [
-        (os.fspath(root), "", frozenset({_place(root.stat())}))
-    ]
-    while pending:
-        folder, prefix, above = pending.pop()
-        entries = _entries(folder)[::-1]
-        while entries:
-            # what is asked of an entry stays with it: of a million files that would be half a
-            # gigabyte
-            entry = entries.pop()
-            if entry.name.startswith("."):
-                continue
-            if not _is_folder(entry):
-                yield prefix, entry
-                continue
-            place = _place(entry.stat())
-            if place not in above:
-                pending.append((entry.path, f"{prefix}{entry.name}/", above | {place}))
-
-
-def _place(status: os.stat_result) -> tuple[int, int]:
-    return status.st_dev, status.st_ino
-
-
-def _entries(folder: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as entries:
-            return list(entries)
-    except FileNotFoundError:
-        return []  # vanished during the walk
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed: {error.strerror}") from None
-
-
-def _is_folder(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False
-
-
-def _is_image(entry: os.DirEntry[str], extensions: frozenset[str] = EXTENSIONS) -> bool:
-    if _extension(entry.name) not in extensions:
-        return False
-    try:
-        return entry.is_file() or entry.is_symlink()
-    except OSError:
-        return True  # a link onto itself: named, then quarantined
-
-
-def _extension(name: str) -> str:
-    dot = name.rfind(".")
-    return name[dot:].lower() if dot > 0 else ""
+def above(names: Iterable[str]) -> set[str]:
+    """Every folder that a file is in, at whatever depth."""
+    found: set[str] = set()
+    for folder in {name.rpartition("/")[0] for name in names}:
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition("/")[0]
+    return found
 
 
 def _status(entry: os.DirEntry[str]) -> tuple[int, int, int, int]:

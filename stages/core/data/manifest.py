@@ -127,7 +127,7 @@ class Manifest:
             raise DataError(
                 "no image has a label, so there is nothing to fine-tune or evaluate on: sort"
                 " labelled images into one folder per class, or stop earlier (rootstock run --to"
-                " distill)"
+                " distill), where RankMe measures the encoder"
             )
 
     def validate_against(self, store: Sized) -> None:

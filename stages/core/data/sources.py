@@ -16,17 +16,10 @@ import numpy.typing as npt
 
 from stages.core import paths
 from stages.core.data.downloads import check_download, parse_download
-from stages.core.data.folders import (
-    EXTENSIONS,
-    Listing,
-    content_hashes,
-    has_images,
-    learn_hashes,
-    one_file,
-    walk,
-)
+from stages.core.data.folders import Listing, content_hashes, learn_hashes, one_file, walk
 from stages.core.errors import ConfigError, nearest
 from stages.core.io import refresh_json
+from stages.core.layout import Layout
 from stages.core.params import Ingest, Params
 from stages.core.plugins import load
 
@@ -40,13 +33,6 @@ KINDS = {
 }
 ARCHIVES = {"tar": frozenset({".tar"}), "parquet": frozenset({".parquet"})}
 """Kinds whose argument is one file, or a folder of files, of these extensions."""
-SPLITS = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing"), "test"),
-}
-"""Folder names that give a split, where the top level of a source has nothing else."""
-UNLABELLED = frozenset({"unlabelled", "unlabeled"})
 
 
 @dataclass(frozen=True)
@@ -64,6 +50,7 @@ class Source:
     role: str = "target"
     license: str | None = None
     attribution: str | None = None
+    ignore: tuple[str, ...] = ()  # patterns of files that are left out
 
     @property
     def path(self) -> Path:
@@ -73,7 +60,7 @@ class Source:
     @cached_property
     def listing(self) -> Listing:
         """Its files, looked up once."""
-        return archives(self) if self.kind in ARCHIVES else walk(self.path)
+        return archives(self) if self.kind in ARCHIVES else walk(self.path, ignore=self.ignore)
 
     @cached_property
     def contents(self) -> npt.NDArray[np.uint8]:
@@ -122,7 +109,7 @@ def sources(ingest: Ingest) -> list[Source]:
     repeats, if none is given.
     """
     if isinstance(ingest.source, str):
-        return [parse(ingest.source)]
+        return [replace(parse(ingest.source), ignore=ingest.ignore)]
     found: list[Source] = []
     for entry in ingest.source:
         source = parse(entry.from_)
@@ -133,15 +120,8 @@ def sources(ingest: Ingest) -> list[Source]:
                 f"ingest.source: {name!r} cannot name a source: names are different and hold no"
                 " colon"
             )
-        found.append(
-            replace(
-                source,
-                name=name,
-                role=entry.role,
-                license=entry.license,
-                attribution=entry.attribution,
-            )
-        )
+        source = replace(source, name=name, role=entry.role, ignore=ingest.ignore)
+        found.append(replace(source, license=entry.license, attribution=entry.attribution))
     if not found:
         raise ConfigError(f"ingest.source: the list is empty; use {', '.join(KINDS.values())}")
     return found
@@ -151,20 +131,20 @@ def archives(source: Source) -> Listing:
     """The files of a ``tar`` or ``parquet`` source: the one file, or all of them below a folder."""
     extensions = ARCHIVES[source.kind]
     if not source.path.is_file():
-        return walk(source.path, extensions)
+        return walk(source.path, extensions, source.ignore)
     return one_file(source.path)
 
 
-def check_source(ingest: Ingest) -> None:
-    """Refuse what ingest could not use, reading as little as possible.
+def check_source(ingest: Ingest, found: list[Source] | None = None) -> None:
+    """Refuse what ingest could not use, before an image is opened.
 
     Raises:
         ConfigError: a missing folder, no image in it, or a single class; a switch that
             ``synthetic`` has not.
     """
-    for source in sources(ingest):
+    for source in found or sources(ingest):
         if source.kind == "folder":
-            _check_folder(source)
+            _check_folder(source, ingest)
         elif source.kind == "torchvision":
             check_download(source.argument)
         elif source.kind == "synthetic":
@@ -192,34 +172,11 @@ def write_fingerprint(
     when its content changes.
     """
     if found is None:
-        check_source(params.ingest)
+        found = sources(params.ingest)
+        check_source(params.ingest, found)
     content = fingerprint(params.ingest, found)
     refresh_json(path, content)
     return path
-
-
-def has_splits(names: list[str]) -> bool:
-    """Whether these top-level folders are splits (a ``train`` and only names that mean a split)
-    rather than classes.
-    """
-    lower = {name.lower() for name in names}
-    return "train" in {SPLITS.get(name) for name in lower} and lower <= SPLITS.keys() | UNLABELLED
-
-
-def place(file: str, splits: bool) -> tuple[str | None, str | None]:
-    """The given split and the label of a file, from its path below the source root; ``None`` where
-    the path does not say.
-    """
-    folders = file.split("/")[:-1]
-    split = None
-    if splits and folders:
-        first = folders.pop(0).lower()
-        if first in UNLABELLED:
-            return None, None
-        split = SPLITS[first]
-    if not folders or folders[0].lower() in UNLABELLED:
-        return split, None
-    return split, folders[0]
 
 
 def _fingerprint(source: Source) -> dict[str, Any]:
@@ -258,41 +215,47 @@ def _check_path(source: Source) -> None:
         )
 
 
-def _check_folder(source: Source) -> None:
+def _check_folder(source: Source, ingest: Ingest) -> None:
     root = source.path
     _check_path(source)
     if not root.is_dir():
         raise ConfigError(f"ingest.source: {root} is a file, not a folder")
     try:
-        top = _folders(root)
+        next(root.iterdir(), None)
     except OSError as error:
         raise ConfigError(f"ingest.source: {root} cannot be listed: {error.strerror}") from None
-    splits = has_splits([folder.name for folder in top])
-    inner = [folder for folder in top if not splits or folder.name.lower() in UNLABELLED]
-    outer = [child for folder in top if folder not in inner for child in _folders(folder)]
-    classes = {
-        folder.name
-        for folder in [*inner, *outer]
-        if folder.name.lower() not in UNLABELLED and has_images(folder)
-    }
-    if len(classes) == 1 and source.role == "target":
+    files = source.listing.files
+    if not files:
+        raise ConfigError(
+            f"ingest.source: {root} has no images that can be read"
+            f" here{_others(source.listing.ignored)}; put images in it, one folder per class"
+        )
+    if source.role != "target" or ingest.label_pattern is not None:
+        return
+    folders = {name.rpartition("/")[0] for name in files}
+    layout = Layout.of(folders, ingest.splits)
+    places = [layout.place(folder) for folder in folders]
+    classes = {label for _, label in places if label is not None}
+    if len(classes) == 1:
         only = next(iter(classes))
-        below = root / only
-        while not splits and len(inside := _folders(below)) == 1:
-            below = inside[0]
-        hint = f"; did you mean folder:{below}?" if not splits and inside else ""
+        hint = "" if layout.depth is not None else _hint(root, folders, only)
         raise ConfigError(
             f"ingest.source: {root} has one class, {only!r}: a classifier needs two or more class"
             f" folders{hint}"
         )
-    if not classes and not has_images(root):
-        allowed = ", ".join(sorted(EXTENSIONS))
-        raise ConfigError(
-            f"ingest.source: {root} has no images ({allowed}); put them in it, one folder per class"
-        )
 
 
-def _folders(root: Path) -> list[Path]:
-    return sorted(
-        entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+def _hint(root: Path, folders: set[str], only: str) -> str:
+    """The folder below that was probably meant: the first with more than one folder in it."""
+    paths, depth = [folder.split("/") for folder in folders if folder], 1
+    while len(inside := {path[depth] for path in paths if len(path) > depth}) == 1:
+        depth += 1
+    return f"; did you mean folder:{'/'.join([str(root), *paths[0][:depth]])}?" if inside else ""
+
+
+def _others(ignored: dict[str, int]) -> str:
+    return (
+        f" ({', '.join(f'{count} of {kind}' for kind, count in ignored.items())})"
+        if ignored
+        else ""
     )

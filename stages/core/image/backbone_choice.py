@@ -7,10 +7,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-SIGNS, SMALL = 24, 48
-"""Sides in pixels below which an image is a sign or a small picture, with no detail to spare in the
-stem.
-"""
+from stages.core.budget import SIGNS
+
+SMALL = 48
+"""Side in pixels below which a picture has no detail to spare in the stem."""
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,10 @@
 for serving alike.
 
 The rules: EXIF rotation is applied; of an animation the first frame counts; palettes become
-colours; transparency is laid on white; 16-bit samples keep their high byte; CMYK and other colour
-spaces become RGB; floating-point images are refused, as they have no agreed range. An image with
-more than ``max_pixels`` pixels is refused before a pixel is decoded.
+colours; transparency is laid on white; of 16-bit samples the range ``levels`` becomes 0 to 255 (the
+whole range: their high byte); CMYK and other colour spaces become RGB; floating-point images are
+refused, as they have no agreed range. An image with more than ``max_pixels`` pixels is refused
+before a pixel is decoded.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import BinaryIO, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from stages.core.formats import FORMATS, formats_of
 from stages.core.image.jpeg_decoder import plain_jpeg
-
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-"""What is decoded; Pillow's other plug-ins (some start programs) are never reached."""
+from stages.core.sixteen import FULL, Levels, deep_values, is_deep, to_bytes
 
 Pixels = npt.NDArray[np.uint8]
 BYTES_PER_PIXEL = 16
@@ -53,16 +54,19 @@ class Unreadable(Exception):
     """
 
 
-def decode(source: bytes | Path | str, channels: int, max_pixels: int) -> Pixels:
-    """Decode to uint8 ``(H, W, channels)``, ``channels`` being 1 or 3.
+def decode(
+    source: bytes | Path | str, channels: int, max_pixels: int, levels: Levels = FULL
+) -> Pixels:
+    """Decode to uint8 ``(H, W, channels)``, ``channels`` being 1 or 3; of 16-bit values ``levels``
+    becomes 0 to 255.
 
     Raises:
         Unreadable: the file is missing, empty, truncated, too large, or no image.
     """
-    return in_channels(open_pixels(source, max_pixels), channels)
+    return in_channels(open_pixels(source, max_pixels, levels), channels)
 
 
-def open_pixels(source: bytes | Path | str, max_pixels: int) -> Pixels:
+def open_pixels(source: bytes | Path | str, max_pixels: int, levels: Levels = FULL) -> Pixels:
     """Decode to uint8 ``(H, W, 1)`` (grey) or ``(H, W, 3)``, as the source has it, under the rules
     above.
     """
@@ -70,24 +74,27 @@ def open_pixels(source: bytes | Path | str, max_pixels: int) -> Pixels:
     pixels = plain_jpeg(content, max_pixels)
     if pixels is not None:
         return pixels
-    image = open_image(content, max_pixels)
+    image = open_image(content, max_pixels, levels)
     return to_array(image, 1 if image.mode == "L" else 3)
 
 
-def open_image(source: bytes | Path | str, max_pixels: int) -> Image.Image:
+def open_image(source: bytes | Path | str, max_pixels: int, levels: Levels = FULL) -> Image.Image:
     """The same as a Pillow image of mode ``L`` or ``RGB``, decoded by Pillow."""
     content = whole(source, max_pixels)
     if not content:
         raise Unreadable("empty file")
     try:
-        image = Image.open(io.BytesIO(content), formats=FORMATS)
-        width, height = image.size
+        opened = Image.open(io.BytesIO(content), formats=formats_of(content))
+        width, height = opened.size
         if width * height > max_pixels:
             raise Unreadable(
                 f"{width} x {height} pixels, over the limit of {max_pixels} (ingest.max_pixels)"
             )
+        image = (
+            _in_levels(opened, content, levels) if levels != FULL and is_deep(opened) else opened
+        )
         image.load()
-        return _plain(_upright(image))
+        return _plain(_upright(image), levels)
     except Unreadable:
         raise
     except UnidentifiedImageError:
@@ -133,17 +140,19 @@ def read_file(path: Path | str, limit: int) -> bytes:
         raise Unreadable(f"cannot be read: {error.strerror or type(error).__name__}") from None
 
 
-def probe(source: bytes | Path | str | Pixels) -> tuple[int, int, int]:
-    """Width, height and channels (1 grey, 3 colour) from the header alone, before rotation."""
+def probe(source: bytes | Path | str | Pixels) -> tuple[int, int, int, bool]:
+    """Width, height, channels (1 grey, 3 colour) and whether they have over 8 bits, from the
+    header, before rotation.
+    """
     if isinstance(source, np.ndarray):
-        return source.shape[1], source.shape[0], source.shape[2]
+        return source.shape[1], source.shape[0], source.shape[2], False
     try:
         with (
             io.BytesIO(source) if isinstance(source, bytes) else _regular(source) as file,
-            Image.open(file, formats=FORMATS) as image,
+            Image.open(file, formats=(*FORMATS, "TGA")) as image,
         ):
             grey = image.mode in ("1", "L", "LA", "La", "F") or image.mode.startswith("I")
-            return image.width, image.height, 1 if grey else 3
+            return image.width, image.height, 1 if grey else 3, is_deep(image)
     except Exception as error:  # as above: a damaged header may raise anything
         raise Unreadable(type(error).__name__) from None
 
@@ -211,7 +220,34 @@ def _upright(image: Image.Image) -> Image.Image:
     return ImageOps.exif_transpose(image)
 
 
-def _plain(image: Image.Image) -> Image.Image:
+def _in_levels(image: ImageFile, content: bytes, levels: Levels) -> Image.Image:
+    """A colour image of 16 bits in 8; others as they are."""
+    values = deep_values(image, Image.open(io.BytesIO(content), formats=formats_of(content)))
+    if values is None:
+        return image
+    scaled = Image.fromarray(to_bytes(values, levels))
+    if image.mode == "RGBA":
+        scaled.putalpha(image.getchannel("A"))
+    scaled.info, scaled.format = image.info, image.format
+    return ImageOps.exif_transpose(scaled) if image.getexif().get(_ROTATION, 1) != 1 else scaled
+
+
+def deep_range(content: bytes, max_pixels: int) -> tuple[int, int] | None:
+    """The lowest and the highest value of an image of 16 bits; ``None`` of any other, and of one
+    that cannot be read.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=formats_of(content))
+        if image.width * image.height > max_pixels or not is_deep(image):
+            return None
+        values = deep_values(image, Image.open(io.BytesIO(content), formats=formats_of(content)))
+        array = np.asarray(image) if values is None else values
+        return int(array.min()), int(array.max())
+    except Exception:  # a decoder fed a damaged file may raise anything; ingest names the reason
+        return None
+
+
+def _plain(image: Image.Image, levels: Levels) -> Image.Image:
     if image.mode in ("L", "RGB") and "transparency" not in image.info:
         return image
     if image.mode == "1":
@@ -219,7 +255,7 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise Unreadable("floating-point pixels have no agreed range: save it with 8 or 16 bits")
     if image.mode.startswith("I"):
-        return _high_byte(image)
+        return _eight_bits(image, levels)
     if image.mode in ("LA", "La"):
         return _on_white(image).convert("L")
     if image.mode in ("PA", "RGBA", "RGBa") or "transparency" in image.info:
@@ -228,11 +264,11 @@ def _plain(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _high_byte(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, levels: Levels) -> Image.Image:
     values = np.asarray(image).astype(np.int64)
     if values.min() < 0 or values.max() > 65535:
         raise Unreadable("32-bit pixels outside 0..65535: save it with 8 or 16 bits")
-    return Image.fromarray((values >> 8).astype(np.uint8))
+    return Image.fromarray(to_bytes(values, levels))
 
 
 def _on_white(image: Image.Image) -> Image.Image:

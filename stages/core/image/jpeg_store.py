@@ -31,6 +31,7 @@ from stages.core.image.pixel_store import (
     map_shard,
 )
 from stages.core.io import atomic_directory, write_json
+from stages.core.sixteen import FULL
 
 OFFSETS = "offsets.npy"
 QUALITY = 95
@@ -148,6 +149,7 @@ class JpegWriter:
         self.stops: list[int] = []
         """The byte after the last of each image."""
         self._ends: Rows | None = None
+        self.levels = FULL
         self._at = self._end = self._shards = 0
         self._whole = atomic_directory(Path(directory))
         self._file: Any = None
@@ -171,7 +173,7 @@ class JpegWriter:
                 "rows": len(self.stops),
                 "channels": self.channels,
                 "size": self.size,
-                **index_of(ends),
+                **index_of(ends, self.levels),
             }
             write_json(self._temporary / INDEX, {"kind": "jpeg", "quality": QUALITY, **fields})
         self._whole.__exit__(kind, error, trace)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,13 @@ from stages.core import paths
 from stages.core.data.shards import Rows, even_ends, whole_shard
 from stages.core.errors import DataError
 from stages.core.io import atomic_directory, read_json, write_json
+from stages.core.sixteen import FULL, Levels
 
 if TYPE_CHECKING:
     import torch
 
 INDEX = "index.json"
+LEVELS = "sixteen_bit"
 SHARD_BYTES = 256 << 20
 SHARDS = (".bin", ".jpgs")
 PIECE = 1 << 20
@@ -38,7 +40,10 @@ class PixelStore:
 
     Attributes:
         ends: the row after the last of each shard.
+        levels: the range of 16-bit values that became 0 to 255.
     """
+
+    levels: Levels = FULL
 
     def __init__(
         self,
@@ -61,14 +66,20 @@ class PixelStore:
         if index.get("kind") == "jpeg":
             from stages.core.image.jpeg_store import JpegStore
 
-            return JpegStore.of(directory, index)
+            return JpegStore.of(directory, index).with_levels(index)
         rows, channels, size, ends = index["rows"], index["channels"], index["size"], ends_of(index)
         lengths = np.diff(ends, prepend=0).tolist()
         shards = [
             map_shard(directory / shard_name(number), (some, channels, size, size))
             for number, some in enumerate(lengths)
         ]
-        return cls(shards, ends, (rows, channels, size, size), directory)
+        return cls(shards, ends, (rows, channels, size, size), directory).with_levels(index)
+
+    def with_levels(self, index: dict[str, Any]) -> Self:
+        """The same store, with the range its index names."""
+        low, high = index.get(LEVELS, FULL)
+        self.levels = (low, high)
+        return self
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -135,6 +146,7 @@ class PixelWriter:
         self.row_bytes = channels * size * size
         self.shard_rows = max(1, shard_bytes // self.row_bytes)
         self.ends: Rows | None = None
+        self.levels = FULL
         self._stack = ExitStack()
         self._file: Any = None
         self._copies: list[Future[None]] = []
@@ -169,7 +181,7 @@ class PixelWriter:
                 "rows": self.rows,
                 "channels": self.channels,
                 "size": self.size,
-                **index_of(ends),
+                **index_of(ends, self.levels),
             }
             write_json(self._temporary / INDEX, fields)
 
@@ -270,9 +282,15 @@ def copy_rows(store: PixelStore, known: Rows, shard: Path) -> None:
                 left -= len(piece)
 
 
-def index_of(ends: Rows) -> dict[str, Any]:
-    """What the index of a store says of where its shards end."""
-    return {"format": 2, "ends": ends.tolist()}
+def index_of(ends: Rows, levels: Levels) -> dict[str, Any]:
+    """What the index of a store says of where its shards end, and of 16-bit values where not all
+    their range was used.
+    """
+    return {
+        "format": 2,
+        "ends": ends.tolist(),
+        **({} if levels == FULL else {LEVELS: list(levels)}),
+    }
 
 
 def ends_of(index: dict[str, Any]) -> Rows:

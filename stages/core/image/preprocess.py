@@ -9,12 +9,13 @@ from typing import Protocol, Self
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from torch import Tensor
 
 from stages.core.errors import DataError
 from stages.core.image.decode import STORE_INTERPOLATION, Interpolation
 from stages.core.io import read_json, write_json
+from stages.core.sixteen import FULL, Levels
 
 FILE = "preprocess.json"
 CHUNK = 4096
@@ -41,6 +42,10 @@ class Preprocess(BaseModel):
     std: tuple[float, ...]
     interpolation: Interpolation = STORE_INTERPOLATION
     """How an image of another size is brought to this one: as the store's images were."""
+    sixteen_bit: Levels | None = Field(default=None, exclude_if=lambda value: value is None)
+    """The range of 16-bit values that becomes 0 to 255; ``None``: the whole range, by the high
+    byte.
+    """
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -94,8 +99,13 @@ class Preprocess(BaseModel):
         std = np.maximum(
             np.sqrt(np.maximum(variance, 0)), 1e-3
         )  # a channel of one value stays finite
+        levels: Levels = getattr(store, "levels", FULL)
         return cls(
-            size=size, channels=channels, mean=tuple(map(_short, mean)), std=tuple(map(_short, std))
+            size=size,
+            channels=channels,
+            mean=tuple(map(_short, mean)),
+            std=tuple(map(_short, std)),
+            sixteen_bit=None if levels == FULL else levels,
         )
 
     @classmethod

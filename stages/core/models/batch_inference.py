@@ -18,6 +18,7 @@ from stages.core.image.decode import Unreadable, decode, resize
 from stages.core.metrics.representation import Array, Gathers, embed
 from stages.core.models.artifact import load_classifier, load_encoder
 from stages.core.progress import Progress
+from stages.core.sixteen import FULL
 
 BATCH = 1024
 
@@ -65,7 +66,8 @@ def read_images(
     pixels = []
     for file in files:
         try:
-            decoded = decode(file, preprocess.channels, max_pixels)
+            levels = preprocess.sixteen_bit or FULL
+            decoded = decode(file, preprocess.channels, max_pixels, levels)
             shaped = resize(decoded, preprocess.size, preprocess.interpolation)
             pixels.append(shaped.transpose(2, 0, 1))
         except Unreadable:

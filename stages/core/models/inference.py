@@ -21,6 +21,7 @@ from stages.core.errors import DataError
 from stages.core.image.decode import Unreadable, decode, resize
 from stages.core.image.preprocess import Preprocess
 from stages.core.models.artifact import load_classifier, load_encoder
+from stages.core.sixteen import FULL
 
 MAX_PIXELS = 50_000_000
 BATCH = 256
@@ -33,6 +34,7 @@ class ImageReader:
     def __init__(self, preprocess: Preprocess) -> None:
         self.size, self.channels = preprocess.size, preprocess.channels
         self.interpolation = preprocess.interpolation
+        self.levels = preprocess.sixteen_bit or FULL
 
     def batches(self, images: Sequence[Any]) -> Iterator[Tensor]:
         """uint8 ``(n, C, size, size)``, some hundred images at a time.
@@ -59,7 +61,9 @@ class ImageReader:
         if not isinstance(image, bytes):
             return self._checked(_array(image, position), position)
         try:
-            return resize(decode(image, self.channels, MAX_PIXELS), self.size, self.interpolation)
+            return resize(
+                decode(image, self.channels, MAX_PIXELS, self.levels), self.size, self.interpolation
+            )
         except Unreadable as error:
             raise DataError(f"image {position} cannot be used: {error}") from None
 

@@ -12,11 +12,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from stages.core.data.downloads import Download, parse_download
-from stages.core.data.sources import SPLITS, Source
+from stages.core.data.sources import Source
 from stages.core.errors import DataError
 from stages.core.image.decode import Unreadable, to_array
 from stages.core.params import Ingest
 from stages.core.progress import Progress
+from stages.core.splits import SPLITS
 from stages.ingest.listing import Entries
 
 Place = tuple[str, str, str, int]  # data set, root, part of it, number
@@ -36,7 +37,8 @@ def entries(source: Source, ingest: Ingest) -> Entries:
         handles += [
             (download.name, str(download.root), part, number) for number in range(len(labels))
         ]
-    return Entries(out.uris, out.labels, out.splits, handles)
+    given = "the data set" if any(out.splits) else None
+    return Entries(out.uris, out.labels, out.splits, handles, given=given, names=frozenset(PARTS))
 
 
 def load(handle: Place) -> npt.NDArray[np.uint8]:

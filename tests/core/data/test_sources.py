@@ -7,16 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stages.core import paths
+from stages.core import paths, scan
 from stages.core.data import folders
-from stages.core.data.sources import (
-    check_source,
-    fingerprint,
-    has_splits,
-    parse,
-    place,
-    write_fingerprint,
-)
+from stages.core.data.sources import check_source, fingerprint, parse, write_fingerprint
 from stages.core.errors import ConfigError
 from stages.core.params import load_params
 
@@ -156,22 +149,11 @@ def test_a_source_of_one_file_looks_at_that_file_and_at_nothing_beside_it(tmp_pa
     """What else lies in the folder may be a whole home directory."""
     for name in ("images.tar", ".hidden.tar", "no extension"):
         (tmp_path / name).write_bytes(name.encode())
-    monkeypatch.setattr(folders, "_entries", lambda folder: pytest.fail(f"{folder} was listed"))
+    monkeypatch.setattr(scan, "_entries", lambda folder: pytest.fail(f"{folder} was listed"))
     for name in ("images.tar", ".hidden.tar", "no extension"):
         source = parse(f"tar:{tmp_path / name}")
         assert (source.listing.root, source.listing.files) == (tmp_path, [name])
         assert source.contents.tobytes() == hashlib.sha256(name.encode()).digest()
-
-
-def test_layouts():
-    assert place("cat/deep/1.png", splits=False) == (None, "cat")
-    assert place("1.png", splits=False) == (None, None)
-    assert place("unlabelled/1.png", splits=False) == (None, None)
-    assert place("valid/cat/1.png", splits=True) == ("val", "cat")
-    assert has_splits(["Testing", "Train", "dev", "unlabeled"])
-    assert not has_splits(["train", "crop"])
-    assert place("train/1.png", splits=True) == ("train", None)
-    assert place("unlabeled/x/1.png", splits=True) == (None, None)
 
 
 def test_unusable_folders_are_refused_in_one_line(tmp_path, monkeypatch):

@@ -94,6 +94,19 @@ def test_plan_tells_what_was_only_lost_from_what_must_be_made(project: Any) -> N
     assert [lines[name].split()[1] for name in "ab"] == ["run", "run"], lines
 
 
+def test_a_lost_cache_is_filled_from_the_workspace_and_nothing_runs_again(project: Any) -> None:
+    project.rootstock("run")
+    shutil.rmtree(project.root / ".dvc/cache")
+    assert "nothing to do" in project.rootstock("plan").out
+    assert not (project.root / ".dvc/cache/files").exists(), "plan changes nothing"
+    again = project.rootstock("run")
+    assert project.states(again.out) == dict.fromkeys("abcd", "cached"), again
+    (project.root / "data/d.txt").unlink()
+    back = project.rootstock("run")
+    assert project.states(back.out)["d"] == "restored", back
+    assert project.text("data/d.txt") == "abacd"
+
+
 def test_plan_for_other_values_leaves_the_file_as_it_was(ran: Any) -> None:
     before = ran.text("params.yaml")
     supposed = ran.rootstock("plan", "--set", "pretrain.epochs=7", "--set", "seed=0")
