@@ -52,6 +52,7 @@ def examine(root: Path | None = None) -> list[Finding]:
         _torch,
         _ranges,
         _programs,
+        _user,
         lambda: _project(root),
         servers,
         lambda: _space(root),
@@ -135,6 +136,16 @@ def _programs() -> Iterator[Finding]:
     for name in ("dvc", "prefect", "mlflow"):
         version = _version(name)
         yield Finding(name, OK, version) if version else Finding(name, FAIL, "not installed", "make setup installs it")
+
+
+def _user() -> Iterator[Finding]:
+    from flows.surroundings import has_account
+
+    if not has_account():
+        home = os.environ.get("HOME") or "none"
+        found = f"uid {os.getuid()} has no entry in the password database (HOME is {home})"
+        mend = "everything runs; without a home that can be written .rootstock/home in the project serves as one"
+        yield Finding("user", WARN, found, mend)
 
 
 def _project(start: Path) -> Iterator[Finding]:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows import surroundings
 from stages.core.errors import ConfigError
 
 MARKS = ("dvc.yaml", "params.yaml")
@@ -64,6 +65,7 @@ def _check_git(root: Path) -> None:
 def enter(root: Path) -> Path:
     """Make ``root`` the working directory and set what the tools read from the environment. A variable already set stays."""
     os.chdir(root)
+    surroundings.settle(root)
     inside = {"PREFECT_HOME": ".prefect", "MPLCONFIGDIR": ".rootstock/matplotlib", "DVC_SITE_CACHE_DIR": ".rootstock/dvc"}
     settings = {**QUIET, **{name: str(root / place) for name, place in inside.items()}}
     for name, value in settings.items():

@@ -110,7 +110,7 @@ def write_json(path: Path | str, value: Any) -> None:
 def refresh_json(path: Path, value: Any) -> None:
     """Write JSON, touching the file only when its content changes; several processes may do so at once."""
     text = _json(value)
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
@@ -121,7 +121,7 @@ def _json(value: Any) -> str:
 def read_json(path: Path | str) -> Any:
     """Read JSON; a missing or broken file is a :class:`DataError` that names it."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)") from None
     except json.JSONDecodeError as error:
@@ -132,7 +132,7 @@ def read_json(path: Path | str) -> Any:
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write rows atomically with ``\\n`` line ends."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
@@ -141,7 +141,7 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[A
 def read_csv(path: Path | str) -> list[dict[str, str]]:
     """Rows of a CSV file by column name; a missing file is a :class:`DataError` that names it."""
     try:
-        with Path(path).open(newline="") as file:
+        with Path(path).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         raise DataError(f"{path} is missing: run the stage that writes it (rootstock plan shows which)") from None

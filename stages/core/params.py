@@ -191,7 +191,9 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 def read_params(path: Path = paths.PARAMS) -> str:
     """The file's text."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 (byte {error.start:,}): save it in that encoding") from None
     except FileNotFoundError:
         raise ConfigError(f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not one)") from None
 
