@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +59,14 @@ def proxy() -> Iterator[tuple[str, list[bytes]]]:
         listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """A folder that any user may enter; those of pytest are its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
 def ran(project: Any, *arguments: str, **extra: str) -> subprocess.CompletedProcess[bytes]:
     """``rootstock run`` in a process of its own, with a Prefect server of its own."""
     environment = {**project.environment(extra)}
@@ -70,19 +79,13 @@ def made(project: Any) -> bool:
     return bool((project.root / "data/a.txt").is_file() and "a" in yaml.safe_load(project.text("dvc.lock"))["stages"])
 
 
-@pytest.mark.parametrize("names", [("HTTP_PROXY", "HTTPS_PROXY"), ("http_proxy",), ("ALL_PROXY", "all_proxy")])
-def test_calls_to_loopback_never_go_through_a_proxy(
-    one: Any, proxy: tuple[str, list[bytes]], names: tuple[str, ...]
-) -> None:
+def test_calls_to_loopback_never_go_through_a_proxy(one: Any, proxy: tuple[str, list[bytes]]) -> None:
     address, asked = proxy
-    done = ran(one, **dict.fromkeys(names, address), NO_PROXY="example.org,[::1]")
+    names = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
+    socks = {"ALL_PROXY": "socks5://127.0.0.1:9", "all_proxy": "socks5h://127.0.0.1:9"}  # httpx fails on its mere name
+    done = ran(one, **dict.fromkeys(names, address), **socks, NO_PROXY="example.org,[::1]")
     assert done.returncode == 0 and made(one), done
     assert not asked
-
-
-def test_a_socks_proxy_that_nothing_here_can_use_is_left_out(one: Any) -> None:
-    done = ran(one, ALL_PROXY="socks5://127.0.0.1:9", all_proxy="socks5h://127.0.0.1:9")
-    assert done.returncode == 0 and made(one), done
 
 
 @pytest.mark.parametrize("given", ["", "corp.example", "*", "::1/128, corp.example", "localhost"])
@@ -108,7 +111,7 @@ def test_an_address_that_is_this_machine_by_another_name_bypasses_the_proxy() ->
     assert {"127.0.1.1", "0.0.0.0"} <= set(environment["no_proxy"].split(","))
 
 
-@pytest.mark.parametrize("narrow", [{"PYTHONIOENCODING": "ascii"}, LATIN, {"PYTHONIOENCODING": "latin-1:strict"}])
+@pytest.mark.parametrize("narrow", [{"PYTHONIOENCODING": "ascii"}, LATIN])
 def test_a_terminal_that_is_not_utf8_stops_no_run(one: Any, narrow: dict[str, str]) -> None:
     before = one.text("params.yaml")
     done = ran(one, **narrow)
@@ -140,8 +143,10 @@ def test_only_launchers_variables_are_forgotten() -> None:
 
 
 @pytest.mark.skipif(os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user")
-@pytest.mark.parametrize("home", ["/", "/root", ""])
-def test_a_user_without_an_account_runs(one: Any, home: str) -> None:
+@pytest.mark.parametrize("home", ["/", ""])
+def test_a_user_without_an_account_runs(one: Any, home: str, reachable: Path) -> None:
+    shutil.move(one.root, reachable / "project")
+    one = type(one)(reachable / "project")
     for place in (one.root, *one.root.rglob("*")):
         os.lchown(place, NEW_USER, NEW_USER)
     reads = "-all,+dac_read_search"  # the interpreter of the tests may be in a home that only root may enter
