@@ -32,7 +32,8 @@ def tag(root: Path, name: str, message: str) -> str:
     """Make the data of the workspace version ``name``; returns the tag's commit.
 
     Raises:
-        ConfigError: the name is taken or no tag name, or the data stages are stale: their outputs are not what the sources are.
+        ConfigError: the name is taken or no tag name, or the data stages are stale: their outputs are not what the sources are;
+            or git refuses (a hook, signing): then branch and index are as before.
     """
     reference = f"{worktrees.DATA_TAGS}{name}"
     if not name or ".." in name or "," in name or name == WORKDIR:
@@ -53,10 +54,11 @@ def tag(root: Path, name: str, message: str) -> str:
     if stale := [f"{stage} ({', '.join(reasons)})" for stage in names if (reasons := dvc.read_reasons(stage))]:
         raise ConfigError(f"the data is not what its sources are now: {'; '.join(stale)}: rootstock run --to {names[-1]} first")
     changed = [path for path in COMMITTED if worktrees.git(root, "status", "--porcelain", "--", path)]
-    if changed:
-        worktrees.git(root, "add", "--", *changed)
-        worktrees.git(root, "commit", "-q", "--only", "-m", f"Data version {name}: {message}", "--", *changed)
-    worktrees.git(root, "tag", "-a", reference, "-m", message)
+    with worktrees.whole_or_nothing(root):
+        if changed:
+            worktrees.git(root, "add", "--", *changed)
+            worktrees.git(root, "commit", "-q", "--only", "-m", f"Data version {name}: {message}", "--", *changed)
+        worktrees.git(root, "tag", "-a", reference, "-m", message)
     return worktrees.resolve(root, name)
 
 

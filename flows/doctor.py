@@ -158,6 +158,9 @@ def _project(start: Path) -> Iterator[Finding]:
         yield Finding("project", WARN, str(error), "run this inside a project to have it looked at too")
         return
     yield Finding("project", OK, str(root))
+    if problem := environment.why_no_commit(root):
+        mend = "until then every run is without a trace to its code, and the gate lineage says no"
+        yield Finding("git commit", FAIL, problem, mend)
     yield from _writable(root)
     yield from _locks(root)
 

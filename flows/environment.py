@@ -87,3 +87,16 @@ def git(*arguments: str) -> str:
     except FileNotFoundError:
         raise ConfigError("git is not installed: lineage needs it") from None
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def why_no_commit(root: Path | None = None) -> str:
+    """Why a run here could not name its commit, in git's own words and with what to do; empty where it can."""
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    words = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = (words or [f"git ended with {done.returncode}"])[0].removeprefix("fatal: ")
+    if "ambiguous argument 'HEAD'" in said:
+        return "there is no commit yet: git add -A && git commit"
+    advice = next((line for line in words if line.startswith("git config")), "")
+    return f"git: {said}{f': {advice}' if advice else ''}"

@@ -14,6 +14,8 @@ from flows.versions import Version
 
 SOURCES = ".rootstock/fingerprint.json"
 HASH = 10
+NO_COMMIT = "none"
+"""The tag ``git.commit`` of a run made where git named none."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class Step:
         """The git commit the stage's code came from, marked when the tree had changed since."""
         commit = self.tags.get("git.commit", "unknown")[:HASH]
         return f"{commit}+changes" if self.tags.get("git.dirty") == "true" else commit
+
+    @property
+    def has_commit(self) -> bool:
+        """Whether the commit of the stage's code is known."""
+        return self.tags.get("git.commit", NO_COMMIT) not in {"", NO_COMMIT}
 
     @property
     def imported(self) -> bool:

@@ -78,6 +78,7 @@ def pipeline(
     """
     environment.enter(environment.find_root())
     request = Request(to, tuple(force or ()), tuple(overrides or ()), pool)
+    _warn_without_commit()
     prepared = PREPARED.get() or Preparation(request)
     books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped)
@@ -103,6 +104,14 @@ def pipeline(
         raise run.failure
     if promoted is not None and promoted.refused:
         raise Refused(promoted.verdict)
+
+
+def _warn_without_commit() -> None:
+    """Say before the first stage that nothing made now can be traced to its code, and so cannot be promoted."""
+    if problem := environment.why_no_commit():
+        line = f"WARNING: this run cannot name its commit, so the gate lineage will refuse the model. {problem}"
+        get_run_logger().warning(line)
+        print(line, flush=True)
 
 
 def _submit_stages(run: PipelineRun) -> dict[str, PrefectFuture[Any]]:

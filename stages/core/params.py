@@ -244,12 +244,38 @@ def _section(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
 
 
 def parse_sections(text: str, path: Path = paths.PARAMS) -> Mapping[str, Any]:
-    """The file's text as a mapping, not yet checked."""
+    """The file's text as a mapping, not yet checked.
+
+    Raises:
+        ConfigError: it is not valid YAML, or a key stands twice in a section: YAML itself would let the last one win.
+    """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, OnceLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+    except Repeated as error:
+        raise ConfigError(f"{path}, line {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
         raise ConfigError(f"{path}: expected sections such as 'ingest:', found {type(values).__name__}")
     return values
+
+
+class Repeated(Exception):
+    """Raised when a mapping names a key twice."""
+
+
+class OnceLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key that stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the safe loader's."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise Repeated(f"{line}: {name!r} stands here again, first in line {lines[name]}: keep one of the two")
+            lines.setdefault(name, line)
+        return super().construct_mapping(node, deep)
