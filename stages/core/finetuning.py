@@ -87,7 +87,8 @@ def finetune_recipe(task: Task) -> Recipe:
     """The step loop's settings for this many labels."""
     settings = task.settings
     steps = resolve_steps(settings.steps, len(task.train), settings.batch_size)
-    return Recipe("finetune", task.seed, steps, settings.learning_rate, settings.weight_decay, precision=settings.precision)
+    rate, decay = settings.learning_rate, settings.weight_decay
+    return Recipe("finetune", task.seed, steps, rate, decay, precision=settings.precision, rate_key="finetune.learning_rate")
 
 
 def fit_probe(features: Array, validation_features: Array, task: Task) -> LinearProbe:

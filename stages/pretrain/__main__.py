@@ -15,7 +15,7 @@ from stages.core.views.policy import Policy
 from stages.pretrain.launch import launch
 from stages.pretrain.map import embedding_map
 from stages.pretrain.probe import Probe, as_pixels
-from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
+from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, shown, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
 
 
@@ -62,8 +62,8 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
         print(probe_share(label, shares["share.probe"], params.pretrain))
         trained.resume.clear()
         found = trained.metrics
-        print(f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe {found['rankme']:.1f}")
-    print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
+        print(f"{label}: {found['method']}  kNN {shown(found.get('knn'), 3)}  RankMe {shown(found.get('rankme'), 1)}")
+    print(f"raw pixels: kNN {shown(raw.get('knn'), 3)}")
 
 
 if __name__ == "__main__":

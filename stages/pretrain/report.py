@@ -45,3 +45,8 @@ def probe_share(label: str, share: float, params: Pretrain) -> str:
         f"WARNING: {took}, more than pretrain.probe_share allows ({params.probe_share:.0%}): images are not all that costs time "
         f"on this machine. Probes along the way fit with pretrain.probe_every about {fitting} (one always follows the last step)"
     )
+
+
+def shown(value: float | None, places: int) -> str:
+    """Return a number as text; a dash where nothing was measured."""
+    return "–" if value is None else f"{value:.{places}f}"
