@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from flows import dvc, lockfile, notes, warm
+from flows import dvc, lockfile, notes, preflight, warm
 from flows.dvc import Node, Plan
 from flows.environment import git
 from flows.following import Execution, See
@@ -23,6 +23,7 @@ from flows.tracking import flatten
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
+from stages.core.params import load_params
 from stages.core.progress import clock
 
 Say = Callable[[str], None]
@@ -31,6 +32,7 @@ CHATTER = re.compile(
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR: failed to reproduce|\s*$)"
 )
 LOCK_FILE = Path("requirements.lock")
+TRAINED = frozenset({str(paths.PRETRAINED), str(paths.DISTILLED)})
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
 
@@ -77,6 +79,8 @@ class PipelineRun:
         try:
             reasons = self._reasons(node)
             outcome = self._execute(node, reasons, say, log, see) if reasons else self._link(node, "cached")
+            if outcome.state != "cached" and makes_pool(node) and trains(self.plan):
+                preflight.check_data(load_params(), made=True)  # what is known of the images is known from here on
         except Exception as cause:
             error = cause if isinstance(cause, RootstockError) else StageFailed(f"{name}: {type(cause).__name__}: {cause}")
             self.failure = self.failure or error
@@ -161,6 +165,16 @@ class PipelineRun:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen it."""
         run, imported = self.ledger.link(lockfile.read_entry(node.name))
         return Outcome(node.name, state, seconds, run, headline(node), "imported" if imported else "")
+
+
+def makes_pool(node: Node) -> bool:
+    """Return whether a stage makes the images that all others read."""
+    return str(paths.POOL) in node.outputs
+
+
+def trains(plan: Plan) -> bool:
+    """Return whether a plan leads to a trained network."""
+    return any(output in TRAINED for node in plan.nodes.values() for output in node.outputs)
 
 
 def known_seconds() -> dict[str, float]:

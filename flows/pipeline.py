@@ -46,7 +46,7 @@ def run_pipeline(request: Request) -> Result:
         elsewhere.check(request.pool)
     with turn(change=False), stoppable() as stopped, prefect_server() as server:
         prepared = Preparation(request, stopped)
-        prepared.plan()
+        prepared.check()
         server.wait()
         prepared_token, box_token = PREPARED.set(prepared), RESULT.set(box)
         try:
@@ -79,7 +79,9 @@ def pipeline(
     environment.enter(environment.find_root())
     request = Request(to, tuple(force or ()), tuple(overrides or ()), pool)
     _warn_without_commit()
-    prepared = PREPARED.get() or Preparation(request)
+    if (prepared := PREPARED.get()) is None:
+        prepared = Preparation(request)
+        prepared.check()
     books = scribe.Scribe({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped)
     box = RESULT.get({})

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from flows import dvc, encoders, scribe, warm
 from flows.dvc import Plan
-from flows.execution import PipelineRun, provenance
+from flows.execution import PipelineRun, makes_pool, provenance, trains
+from flows.preflight import check_data
 from flows.request import Request
 from stages.core import sources
 from stages.core.params import Params, load_params
@@ -43,6 +44,17 @@ class Preparation:
     def plan(self) -> Plan:
         """The plan; raises what planning raised."""
         return self._plan.result()
+
+    def check(self) -> None:
+        """Refuse what this plan could only find out after hours.
+
+        Raises:
+            ConfigError: networks or batch do not fit these images, or what planning raised.
+        """
+        plan = self.plan()
+        makers = [name for name, node in plan.nodes.items() if makes_pool(node)]
+        if makers and trains(plan):
+            check_data(self.params, made=not any(map(plan.stale, makers)))
 
     def provenance(self) -> dict[str, str]:
         """What the code is."""

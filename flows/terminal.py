@@ -6,7 +6,7 @@ import io
 import locale
 import os
 import sys
-from typing import TextIO
+from typing import TextIO, cast
 
 READERS = frozenset(
     ("audit", "compare", "data", "doctor", "label-next", "lineage", "methods", "plan", "predict", "search", "suggest")
@@ -68,7 +68,7 @@ def number(stream: TextIO) -> int | None:
 
 def _wrapped(stream: TextIO, place: int, ends: bool) -> TextIO:
     stream.flush()
-    buffered = io.BufferedWriter(Outlet(place, ends))
+    buffered = io.BufferedWriter(cast(io.RawIOBase, Outlet(place, ends)))
     unbuffered = place == 2 or bool(getattr(stream, "line_buffering", False))
     return io.TextIOWrapper(buffered, encoding=stream.encoding, errors="replace", line_buffering=unbuffered)
 

@@ -104,7 +104,8 @@ def rankme(features: Array) -> float:
     """Effective rank of (N, D): exp of the entropy of the singular values, between 1 and min(N, D).
 
     "RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations by Their Rank" (2023).
-    Features that are all zero have rank 0, such that are no numbers have none (NaN). The singular values come from the smaller Gram matrix in double precision.
+    Features that are all zero have rank 0, features that are no numbers have none (NaN). The singular values come from the
+    smaller Gram matrix in double precision.
     """
     matrix = features.astype(np.float64)
     if not np.isfinite(matrix).all():

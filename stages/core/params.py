@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -17,6 +17,20 @@ Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
+
+
+def _without_weights(name: str) -> str:
+    """Refuse timm's ``NETWORK.WEIGHTS``: training starts from random weights, and would leave the tag unheeded."""
+    network, dot, tag = name.partition(".")
+    if dot and not name.startswith("torchvision:"):
+        raise ValueError(
+            f"{name}: the tag {tag!r} names pretrained weights, which cannot be loaded yet (they come with pretrain.start); "
+            f"{network} is the same network with random weights"
+        )
+    return name
+
+
+Untrained = Annotated[str, AfterValidator(_without_weights)]
 
 
 class Section(BaseModel):
@@ -97,7 +111,7 @@ class Pretrain(Section):
     method: str
     settings: dict[str, Any]
     control: str | None
-    backbone: str
+    backbone: Untrained
     epochs: Positive
     batch_size: Auto | Positive
     accumulate: Positive
@@ -117,7 +131,7 @@ class Pretrain(Section):
 
 
 class Distill(Section):
-    backbone: str
+    backbone: Untrained
     epochs: Positive
     batch_size: Auto | Positive
     learning_rate: Rate

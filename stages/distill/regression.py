@@ -14,14 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.backbones import Backbone
+from stages.core.backbones import check_size as check_size
 from stages.core.compute import device
-from stages.core.errors import ConfigError
 from stages.core.features import Array, normalise
 from stages.core.random import address
 from stages.core.views.engine import Views
-
-LARGEST_SHARE = 0.5
-"""Of the teacher's parameters that a student may have."""
 
 
 class FeatureRegression(nn.Module):
@@ -56,19 +53,6 @@ def regression_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean squared distance of (N, D) and (N, D) on the unit sphere: 2 − 2·cosine, between 0 and 4."""
     distance = nn.functional.normalize(predicted, dim=1) - nn.functional.normalize(target, dim=1)
     return distance.square().sum(dim=1).mean()
-
-
-def check_size(student: Backbone, teacher: Backbone) -> None:
-    """Refuse a student that is no distillation.
-
-    Raises:
-        ConfigError: it has more than half the teacher's parameters.
-    """
-    if student.parameter_count > LARGEST_SHARE * teacher.parameter_count:
-        raise ConfigError(
-            f"distill.backbone {student.name} has {student.parameter_count:,} parameters and its teacher {teacher.name} "
-            f"{teacher.parameter_count:,}: a student may have at most half, {int(LARGEST_SHARE * teacher.parameter_count):,}"
-        )
 
 
 def explained(

@@ -1,0 +1,40 @@
+"""Checks before the first stage, of what parameters and images together rule out: networks, batches, places of outputs."""
+
+from __future__ import annotations
+
+from flows.networks import try_networks
+from stages.core import paths
+from stages.core.errors import ConfigError
+from stages.core.params import Params
+
+
+def check_data(params: Params, made: bool) -> None:
+    """Refuse what would otherwise fail after hours.
+
+    Args:
+        params: the parameters of the run.
+        made: whether ``data/pool`` is what the sources are now.
+
+    Raises:
+        ConfigError: one line with the key and what to change.
+    """
+    if made and paths.POOL_MANIFEST.is_file():
+        _check_batch(params)
+    try_networks(params, made)
+
+
+def _check_batch(params: Params) -> None:
+    """Curation only takes images away, so a batch that does not fit the pool fits nothing."""
+    from stages.core.manifest import Manifest
+
+    own = params.pretrain
+    parts = own.launch.processes * own.accumulate
+    if parts == 1:  # two images are not too many to ask for, and a manifest may have a million rows
+        return
+    images = len(Manifest.read(paths.POOL_MANIFEST).pretraining_rows())
+    batch = images if own.batch_size == "auto" else min(own.batch_size, images)
+    if batch < 2 * parts:
+        raise ConfigError(
+            f"{paths.PARAMS}: pretrain: a batch of {batch} images cannot be split into {parts} parts of two or more; give more "
+            "images, a larger pretrain.batch_size, or fewer pretrain.accumulate × launch.processes"
+        )
