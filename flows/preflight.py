@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 from flows.networks import try_networks
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.params import Params
+
+
+def check_places(outputs: Iterable[str]) -> None:
+    """Refuse a folder of outputs that is a link: DVC keeps none that is outside the repository, and says so after the work.
+
+    Raises:
+        ConfigError: it says how to keep the bytes on another disk.
+    """
+    for folder in sorted({folder for output in outputs for folder in Path(output).parents}):
+        if folder.is_symlink():
+            target = folder.resolve()
+            raise ConfigError(
+                f"{folder} is a link to {target}, and DVC keeps no output outside the repository. To keep the bytes on that disk, "
+                f"remove the link (rm {folder}) and let DVC's cache be there: dvc cache dir --local {target}/dvc-cache && "
+                "dvc config --local cache.type reflink,symlink,copy; or mount the disk at this place"
+            )
 
 
 def check_data(params: Params, made: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from flows import dvc, encoders, scribe, warm
 from flows.dvc import Plan
 from flows.execution import PipelineRun, makes_pool, provenance, trains
-from flows.preflight import check_data
+from flows.preflight import check_data, check_places
 from flows.request import Request
 from stages.core import sources
 from stages.core.params import Params, load_params
@@ -52,6 +52,7 @@ class Preparation:
             ConfigError: networks or batch do not fit these images, or what planning raised.
         """
         plan = self.plan()
+        check_places(output for node in plan.nodes.values() for output in node.outputs)
         makers = [name for name, node in plan.nodes.items() if makes_pool(node)]
         if makers and trains(plan):
             check_data(self.params, made=not any(map(plan.stale, makers)))

@@ -56,7 +56,7 @@ class Probe:
 
         def look() -> dict[str, float | None]:
             with attention(backbone) as entropies:
-                found = self(encoder.encode)
+                found: dict[str, float | None] = {**self(encoder.encode)}
             return {**found, "attention_entropy": _mean(entropies)} if entropies else found
 
         return look

@@ -36,7 +36,7 @@ def test_a_stage_without_a_commit_fails_the_lineage_gate(store: Store, commit: s
     assert found.passed is False and f"--force {stage}" in found.reason and "no git commit" in found.reason
 
 
-def test_a_repository_of_another_owner_is_told_at_the_start_and_by_doctor(bare_project: Any) -> None:
+def test_a_repository_of_another_owner_is_told_at_the_start_and_by_doctor(bare_project: Any, server: str) -> None:
     bare_project.add("a", [], "data/a.txt", "a")
     done = bare_project.rootstock("run", environment=ANOTHER_OWNER)
     assert done.code == 0, done
@@ -54,7 +54,7 @@ def test_a_repository_without_a_commit_is_told_what_to_do(bare_project: Any) -> 
     assert environment.why_no_commit(bare_project.root) == "there is no commit yet: git add -A && git commit"
 
 
-def test_an_experiment_deleted_in_mlflows_page_is_restored(bare_project: Any) -> None:
+def test_an_experiment_deleted_in_mlflows_page_is_restored(bare_project: Any, server: str) -> None:
     bare_project.add("a", [], "data/a.txt", "a")
     assert bare_project.rootstock("run").code == 0
     code = (
