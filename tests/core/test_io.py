@@ -69,9 +69,7 @@ def test_metrics_are_rounded_to_what_a_reader_can_use(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_a_metric_that_is_no_number_is_null_and_named(
-    tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_metric_that_is_no_number_is_null_and_named(tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]) -> None:
     write_metrics(tmp_path / "evaluate.json", {"accuracy": 0.5, "knn": {"val": value, "all": [1.0, value]}})
     assert read_json(tmp_path / "evaluate.json") == {"accuracy": 0.5, "knn": {"val": None, "all": [1.0, None]}}
     assert f"the metric evaluate.knn.val is {value}, no number: written as null" in capsys.readouterr().out

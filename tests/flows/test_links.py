@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -53,7 +52,7 @@ def test_a_shard_kept_for_the_next_ingest_outlives_the_cache_it_was_a_link_into(
     (tmp_path / "cache").write_bytes(b"pixels")
     (tmp_path / "00000.bin").symlink_to(tmp_path / "cache")
     link_shard(tmp_path / "00000.bin", tmp_path / "kept.bin")
-    assert os.path.samefile(tmp_path / "kept.bin", tmp_path / "cache")
+    assert (tmp_path / "kept.bin").samefile(tmp_path / "cache")
     (tmp_path / "cache").unlink()
     assert (tmp_path / "kept.bin").read_bytes() == b"pixels"
 

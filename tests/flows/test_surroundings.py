@@ -164,9 +164,7 @@ def test_a_user_without_an_account_runs(one: Any, home: str, reachable: Path) ->
 def test_a_run_whose_output_is_closed_or_no_longer_read_goes_on(one: Any) -> None:
     command = f"'{sys.executable}' -m flows.cli"
     environment = one.environment()
-    closed = subprocess.run(
-        ["bash", "-c", f"{command} run >&- 2>&-"], cwd=one.root, env=environment, check=False, timeout=110
-    )
+    closed = subprocess.run(["bash", "-c", f"{command} run >&- 2>&-"], cwd=one.root, env=environment, check=False, timeout=110)
     assert closed.returncode == 0 and made(one)
     shutil.rmtree(one.root / "data")
     (one.root / "dvc.lock").unlink()
