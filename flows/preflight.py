@@ -21,7 +21,7 @@ def check_places(outputs: Iterable[str]) -> None:
         if folder.is_symlink():
             target = folder.resolve()
             raise ConfigError(
-                f"{folder} is a link to {target}, and DVC keeps no output outside the repository. To keep the bytes on that disk, "
+                f"{folder} is a link to {target}, and DVC keeps no output outside the repository. To keep the bytes there, "
                 f"remove the link (rm {folder}) and let DVC's cache be there: dvc cache dir --local {target}/dvc-cache && "
                 "dvc config --local cache.type reflink,symlink,copy; or mount the disk at this place"
             )
