@@ -9,7 +9,7 @@ from typing import Any, Literal
 import timm
 import torch
 import torchvision
-from timm.layers import DropPath
+from timm.layers import DropPath, PatchEmbed
 from torch import Tensor, nn
 
 from stages.core.errors import ConfigError
@@ -154,7 +154,7 @@ def _torchvision(name: str, channels: int, size: int) -> nn.Module:
 
 def _small_stem(body: nn.Module, channels: int) -> None:
     """3×3, stride 1, no pooling; a transformer's patch embedding is left alone."""
-    if hasattr(body, "patch_embed") or hasattr(body, "conv_proj"):
+    if hasattr(body, "patch_embed") or hasattr(body, "conv_proj") or isinstance(getattr(body, "stem", None), PatchEmbed):
         return
     where, first = _first_convolution(body, channels)
     if first is not None and first.stride[0] > 1:
