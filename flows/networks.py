@@ -70,7 +70,8 @@ def try_networks(params: Params, made: bool) -> None:
         ConfigError: one line with the key, the network and the reason.
     """
     shape = _shape(params, made)
-    if shape is None or find_spec(TRIAL) is None:
+    own = Path(*TRIAL.split(".")).with_suffix(".py")
+    if shape is None or find_spec(TRIAL) is None or (own.parent.is_dir() and not own.is_file()):  # code from before trials
         return
     asked = {
         **{"pretrain": params.pretrain.backbone, "distill": params.distill.backbone, "precision": params.pretrain.precision},
