@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from flows import preflight
 from flows.adapters.dvc import client, lockfile, notes
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Node, Plan
@@ -26,6 +27,7 @@ from flows.project.environment import git
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
+from stages.core.params import load_params
 from stages.core.progress import clock
 
 Say = Callable[[str], None]
@@ -36,6 +38,7 @@ CHATTER = re.compile(
     r" failed to reproduce|\s*$)"
 )
 LOCK_FILE = Path("requirements.lock")
+TRAINED = frozenset({str(paths.PRETRAINED), str(paths.DISTILLED)})
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
 
@@ -91,6 +94,10 @@ class PipelineRun:
                 if reasons
                 else self._link(node, "cached")
             )
+            if outcome.state != "cached" and makes_pool(node) and trains(self.plan):
+                preflight.check_data(
+                    load_params(), made=True
+                )  # what is known of the images is known from here on
         except Exception as cause:
             error = (
                 cause
@@ -196,6 +203,16 @@ class PipelineRun:
         return Outcome(
             node.name, state, seconds, run, headline(node), "imported" if imported else ""
         )
+
+
+def makes_pool(node: Node) -> bool:
+    """Return whether a stage makes the images that all others read."""
+    return str(paths.POOL) in node.outputs
+
+
+def trains(plan: Plan) -> bool:
+    """Return whether a plan leads to a trained network."""
+    return any(output in TRAINED for node in plan.nodes.values() for output in node.outputs)
 
 
 def known_seconds() -> dict[str, float]:

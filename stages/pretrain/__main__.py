@@ -15,7 +15,7 @@ from stages.core.training import distributed
 from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.launch import launch
 from stages.pretrain.probe import Probe, as_pixels
-from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, time_shares
+from stages.pretrain.report import COLUMNS, curve, metrics, probe_share, shown, time_shares
 from stages.pretrain.train import Data, Trained, pretrain
 
 
@@ -73,10 +73,10 @@ def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker)
         trained.resume.clear()
         found = trained.metrics
         print(
-            f"{label}: {found['method']}  kNN {found.get('knn', float('nan')):.3f}  RankMe"
-            f" {found['rankme']:.1f}"
+            f"{label}: {found['method']}  kNN {shown(found.get('knn'), 3)}  RankMe"
+            f" {shown(found.get('rankme'), 1)}"
         )
-    print(f"raw pixels: kNN {raw.get('knn', float('nan')):.3f}")
+    print(f"raw pixels: kNN {shown(raw.get('knn'), 3)}")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,10 @@ def _metrics(name: str, history: History, backbone: Backbone) -> dict[str, Any]:
     last = history.rows[-1]
     told = ("loss", "knn", "rankme", "feature_variance", "embedding_std", "attention_entropy")
     kept: dict[str, Any] = {key: last[key] for key in told if key in last}
-    collapsed = last.get("feature_variance", 1.0) < COLLAPSED**2 or last.get("rankme", 2.0) < 1.5
+    variance, rank = last.get("feature_variance"), last.get("rankme")
+    collapsed = (variance is not None and variance < COLLAPSED**2) or (
+        rank is not None and rank < 1.5
+    )
     return {
         "method": name,
         **kept,

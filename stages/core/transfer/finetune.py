@@ -96,13 +96,15 @@ def finetune_recipe(task: Task) -> Recipe:
     """The step loop's settings for this many labels."""
     settings = task.settings
     steps = resolve_steps(settings.steps, len(task.train), settings.batch_size)
+    rate, decay = settings.learning_rate, settings.weight_decay
     return Recipe(
         "finetune",
         task.seed,
         steps,
-        settings.learning_rate,
-        settings.weight_decay,
+        rate,
+        decay,
         precision=settings.precision,
+        rate_key="finetune.learning_rate",
     )
 
 
