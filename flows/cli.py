@@ -15,6 +15,7 @@ import typer
 
 from flows.commands import AGAIN, enter
 from flows.pipeline.request import RunRequest, Stopped
+from flows.process import surroundings, terminal
 from flows.process.signals import end, ends_at_once
 from stages.core import paths, plugins
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
@@ -73,6 +74,9 @@ def main() -> None:
     global DEBUG
     gc.set_threshold(100_000, 20, 20)  # importing the tools makes a million objects and no garbage
     arguments = sys.argv[1:]
+    terminal.prepare(arguments)
+    surroundings.name_user()
+    surroundings.bypass_proxies()
     DEBUG = "--debug" in arguments
     try:
         with ends_at_once(), _told():
@@ -86,7 +90,7 @@ def main() -> None:
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # who was reading has read enough
-        sys.exit(1)
+        sys.exit(0)
     except OSError as error:
         if DEBUG or error.errno not in {*FORBIDDEN, *FULL}:
             raise
@@ -117,7 +121,7 @@ def _told() -> Iterator[None]:
         try:
             sys.stdout.flush()
         except OSError:
-            if sys.stdout is sys.__stdout__:  # it is not tried again at the end
+            if terminal.number(sys.stdout) == STDOUT:  # it is not tried again at the end
                 os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
             raise
 

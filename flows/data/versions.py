@@ -38,7 +38,8 @@ def tag(root: Path, name: str, message: str) -> str:
 
     Raises:
         ConfigError: the name is taken or no tag name, or the data stages are stale: their outputs
-            are not what the sources are.
+            are not what the sources are; or git refuses (a hook, signing): then branch and index
+            are as before.
     """
     reference = f"{worktrees.DATA_TAGS}{name}"
     if not name or ".." in name or "," in name or name == WORKDIR:
@@ -70,12 +71,20 @@ def tag(root: Path, name: str, message: str) -> str:
     changed = [
         path for path in COMMITTED if worktrees.git(root, "status", "--porcelain", "--", path)
     ]
-    if changed:
-        worktrees.git(root, "add", "--", *changed)
-        worktrees.git(
-            root, "commit", "-q", "--only", "-m", f"Data version {name}: {message}", "--", *changed
-        )
-    worktrees.git(root, "tag", "-a", reference, "-m", message)
+    with worktrees.whole_or_nothing(root):
+        if changed:
+            worktrees.git(root, "add", "--", *changed)
+            worktrees.git(
+                root,
+                "commit",
+                "-q",
+                "--only",
+                "-m",
+                f"Data version {name}: {message}",
+                "--",
+                *changed,
+            )
+        worktrees.git(root, "tag", "-a", reference, "-m", message)
     return worktrees.resolve(root, name)
 
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 from prefect.cli import app
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorker, ProcessWorkerResult
 
+from flows.process import surroundings
+
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
     from prefect.client.schemas.objects import FlowRun
@@ -43,6 +45,7 @@ with warnings.catch_warnings():
 
 def main() -> None:
     """As ``prefect worker start``, with its options."""
+    surroundings.bypass_proxies()
     gc.collect()
     gc.freeze()  # what importing made stays anyway; to look at it would take 0.08 s a run
     sys.argv[1:1] = ["worker", "start", "--type", Worker.type]

@@ -17,6 +17,8 @@ from flows.registry.versions import ModelVersion
 
 SOURCES = ".rootstock/fingerprint.json"
 HASH = 10
+NO_COMMIT = "none"
+"""The tag ``git.commit`` of a run made where git named none."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,11 @@ class Step:
         """The git commit the stage's code came from, marked when the tree had changed since."""
         commit = self.tags.get("git.commit", "unknown")[:HASH]
         return f"{commit}+changes" if self.tags.get("git.dirty") == "true" else commit
+
+    @property
+    def has_commit(self) -> bool:
+        """Whether the commit of the stage's code is known."""
+        return self.tags.get("git.commit", NO_COMMIT) not in {"", NO_COMMIT}
 
     @property
     def imported(self) -> bool:

@@ -52,7 +52,7 @@ def run_pipeline(request: RunRequest) -> Result:
         elsewhere.check(request.pool)
     with turn(change=False), stoppable() as stopped, prefect_server() as server:
         prepared = Preparation(request, stopped)
-        prepared.plan()
+        prepared.check()
         server.wait()
         prepared_token, box_token = PREPARED.set(prepared), RESULT.set(box)
         try:
@@ -97,7 +97,10 @@ def pipeline(
     """
     environment.enter(environment.find_root())
     request = RunRequest(to, tuple(force or ()), tuple(overrides or ()), pool)
-    prepared = PREPARED.get() or Preparation(request)
+    _warn_without_commit()
+    if (prepared := PREPARED.get()) is None:
+        prepared = Preparation(request)
+        prepared.check()
     books = recorder_client.RecorderClient({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(
         prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped
@@ -128,6 +131,19 @@ def pipeline(
         raise run.failure
     if promoted is not None and promoted.refused:
         raise Refused(promoted.verdict)
+
+
+def _warn_without_commit() -> None:
+    """Say before the first stage that nothing made now can be traced to its code, and so cannot be
+    promoted.
+    """
+    if problem := environment.why_no_commit():
+        line = (
+            "WARNING: this run cannot name its commit, so the gate lineage will refuse the model."
+            f" {problem}"
+        )
+        get_run_logger().warning(line)
+        print(line, flush=True)
 
 
 def _submit_stages(run: PipelineRun) -> dict[str, PrefectFuture[Any]]:

@@ -20,12 +20,14 @@ from flows.adapters.dvc.plan import Node, Plan
 from flows.adapters.mlflow.recorder import Closed, RunRecorder
 from flows.adapters.mlflow.recorder_client import RecorderClient
 from flows.adapters.mlflow.store import flatten
+from flows.pipeline import data_checks
 from flows.pipeline.launch import run_stage
 from flows.pipeline.stage import See, StageExecution
 from flows.project.environment import git
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
+from stages.core.params import load_params
 from stages.core.progress import clock
 
 Say = Callable[[str], None]
@@ -36,6 +38,7 @@ CHATTER = re.compile(
     r" failed to reproduce|\s*$)"
 )
 LOCK_FILE = Path("requirements.lock")
+TRAINED = frozenset({str(paths.PRETRAINED), str(paths.DISTILLED)})
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
 
@@ -95,6 +98,10 @@ class PipelineRun:
                 if reasons
                 else self._link(node, "cached")
             )
+            if outcome.state != "cached" and makes_pool(node) and trains(self.plan):
+                data_checks.check_data(
+                    load_params(), made=True
+                )  # what is known of the images is known from here on
         except Exception as cause:
             error = (
                 cause
@@ -200,6 +207,16 @@ class PipelineRun:
         return Outcome(
             node.name, state, seconds, run, headline(node), "imported" if imported else ""
         )
+
+
+def makes_pool(node: Node) -> bool:
+    """Return whether a stage makes the images that all others read."""
+    return str(paths.POOL) in node.outputs
+
+
+def trains(plan: Plan) -> bool:
+    """Return whether a plan leads to a trained network."""
+    return any(output in TRAINED for node in plan.nodes.values() for output in node.outputs)
 
 
 def known_seconds() -> dict[str, float]:

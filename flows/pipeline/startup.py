@@ -12,8 +12,9 @@ from flows.adapters.dvc import client
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Plan
 from flows.adapters.mlflow import recorder_client
+from flows.pipeline.data_checks import check_data, check_places
 from flows.pipeline.request import RunRequest
-from flows.pipeline.run import PipelineRun, provenance
+from flows.pipeline.run import PipelineRun, makes_pool, provenance, trains
 from flows.registry import stage_inputs
 from stages.core.params import Params, load_params
 
@@ -49,6 +50,18 @@ class Preparation:
     def plan(self) -> Plan:
         """The plan; raises what planning raised."""
         return self._plan.result()
+
+    def check(self) -> None:
+        """Refuse what this plan could only find out after hours.
+
+        Raises:
+            ConfigError: networks or batch do not fit these images, or what planning raised.
+        """
+        plan = self.plan()
+        check_places(output for node in plan.nodes.values() for output in node.outputs)
+        makers = [name for name, node in plan.nodes.items() if makes_pool(node)]
+        if makers and trains(plan):
+            check_data(self.params, made=not any(map(plan.stale, makers)))
 
     def provenance(self) -> dict[str, str]:
         """What the code is."""

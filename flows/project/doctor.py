@@ -54,6 +54,7 @@ def examine(root: Path | None = None) -> list[Finding]:
         _torch,
         _ranges,
         _programs,
+        _user,
         lambda: _project(root),
         servers,
         lambda: _space(root),
@@ -171,6 +172,19 @@ def _programs() -> Iterator[Finding]:
         )
 
 
+def _user() -> Iterator[Finding]:
+    from flows.process.surroundings import has_account
+
+    if not has_account():
+        home = os.environ.get("HOME") or "none"
+        found = f"uid {os.getuid()} has no entry in the password database (HOME is {home})"
+        mend = (
+            "everything runs; without a home that can be written .rootstock/home in the project"
+            " serves as one"
+        )
+        yield Finding("user", WARN, found, mend)
+
+
 def _project(start: Path) -> Iterator[Finding]:
     from flows.project import environment
     from stages.core.errors import ConfigError
@@ -183,6 +197,9 @@ def _project(start: Path) -> Iterator[Finding]:
         )
         return
     yield Finding("project", OK, str(root))
+    if problem := environment.why_no_commit(root):
+        mend = "until then every run is without a trace to its code, and the gate lineage says no"
+        yield Finding("git commit", FAIL, problem, mend)
     yield from _writable(root)
     yield from _locks(root)
 

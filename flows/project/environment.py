@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from flows.process import surroundings
 from stages.core.errors import ConfigError
 
 MARKS = ("dvc.yaml", "params.yaml")
@@ -79,6 +80,7 @@ def enter(root: Path) -> Path:
     variable already set stays.
     """
     os.chdir(root)
+    surroundings.settle(root)
     inside = {
         "PREFECT_HOME": ".prefect",
         "MPLCONFIGDIR": ".rootstock/matplotlib",
@@ -104,3 +106,20 @@ def git(*arguments: str) -> str:
     except FileNotFoundError:
         raise ConfigError("git is not installed: lineage needs it") from None
     return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def why_no_commit(root: Path | None = None) -> str:
+    """Why a run here could not name its commit, in git's own words and with what to do; empty where
+    it can.
+    """
+    done = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
+    )
+    if done.returncode == 0:
+        return ""
+    words = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    said = (words or [f"git ended with {done.returncode}"])[0].removeprefix("fatal: ")
+    if "ambiguous argument 'HEAD'" in said:
+        return "there is no commit yet: git add -A && git commit"
+    advice = next((line for line in words if line.startswith("git config")), "")
+    return f"git: {said}{f': {advice}' if advice else ''}"

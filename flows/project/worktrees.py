@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,6 +17,7 @@ from filelock import FileLock
 from flows.adapters.dvc.repository import share_cache
 from stages.core import paths
 from stages.core.errors import ConfigError, nearest
+from stages.core.io import write_bytes
 
 DATA_TAGS = "data/"
 WORKDIR = "WORKDIR"
@@ -47,6 +50,42 @@ def git(root: Path, *arguments: str, **environment: str) -> str:
             f"git {' '.join(arguments[:2])}: {words or f'exit code {done.returncode}'}"
         )
     return done.stdout.strip()
+
+
+@contextmanager
+def whole_or_nothing(root: Path) -> Iterator[None]:
+    """Undo commits and changes of the index made inside the block when it fails; files stay as they
+    are.
+
+    A branch that another process moved meanwhile is left alone.
+    """
+    before = _head(root)
+    index = root / git(root, "rev-parse", "--git-path", "index")
+    staged = index.read_bytes() if index.is_file() else None
+    try:
+        yield
+    except BaseException:
+        after = _head(root)
+        if after != before and (not before or git(root, "rev-parse", f"{after}^") == before):
+            undone = (
+                ["-m", "rootstock: undone", "HEAD", before, after]
+                if before
+                else ["-d", "HEAD", after]
+            )
+            git(root, "update-ref", *undone)
+        if staged is None:
+            index.unlink(missing_ok=True)
+        else:
+            write_bytes(index, staged)
+        raise
+
+
+def _head(root: Path) -> str:
+    """The commit of HEAD; empty before the first."""
+    try:
+        return git(root, "rev-parse", "--verify", "-q", "HEAD")
+    except ConfigError:
+        return ""
 
 
 def snapshot(root: Path, name: str) -> str:

@@ -8,7 +8,8 @@ import base64
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,11 +50,11 @@ def package(
     from mlflow.models import Model
 
     config = read_json(directory / "config.json")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _without_links(directory) as artifact:
         mlflow.pyfunc.save_model(
             target,
             python_model=str(SERVED[config["kind"]]),
-            artifacts={"model": str(directory)},
+            artifacts={"model": str(artifact)},
             code_paths=[str(_code(Path(folder)))],
             signature=_signature(config),
             input_example=example(directory),
@@ -65,6 +66,20 @@ def package(
         write_text(target / DOCUMENTS / name, text)
     for cache in list(target.rglob("__pycache__")):
         shutil.rmtree(cache)
+
+
+@contextmanager
+def _without_links(directory: Path) -> Iterator[Path]:
+    """Yield a folder of this name that holds real files: MLflow refuses links that lead out of it,
+    as DVC makes them.
+    """
+    if not any(path.is_symlink() for path in (directory, *directory.rglob("*"))):
+        yield directory
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copied = Path(folder) / directory.name
+        shutil.copytree(directory, copied)
+        yield copied
 
 
 def _signature(config: Mapping[str, Any]) -> ModelSignature:

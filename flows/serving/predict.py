@@ -61,7 +61,10 @@ def predict_files(reference: str, inputs: list[Path], output: Path | None) -> in
     elif str(output) == "-":
         _csv(_flat(rows), sys.stdout)
     else:
-        with atomic_file(output) as temporary, temporary.open("w", newline="") as table:
+        with (
+            atomic_file(output) as temporary,
+            temporary.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
+        ):
             _csv(_flat(rows), table)
         print(f"{len(rows)} answers in {output}")
     return UNREADABLE if unusable else 0

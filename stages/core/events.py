@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any
 
 from stages.core import paths
+from stages.core.io import finite
 
 EVENTS_VARIABLE = "ROOTSTOCK_EVENTS"
 
@@ -54,11 +55,12 @@ class Tracker:
         """
         self._emit("params", values=dict(values))
 
-    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
-        """Numbers at a step; non-finite ones travel as text, since JSON has no NaN."""
+    def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Numbers at a step; non-finite ones (and None) travel as text, since JSON has no NaN."""
+        known = {name: math.nan if value is None else value for name, value in values.items()}
         safe = {
             name: float(value) if math.isfinite(value) else str(value)
-            for name, value in values.items()
+            for name, value in known.items()
         }
         self._emit("metrics", values=safe, step=step)
 
@@ -72,7 +74,7 @@ class Tracker:
         """
         self._emit("artifact", path=str(path))
 
-    def progress(self, done: int, total: int, **values: float) -> None:
+    def progress(self, done: int, total: int, **values: float | None) -> None:
         """How far the stage is, for live views."""
         self._emit("progress", done=done, total=total, values=values)
 
@@ -83,7 +85,7 @@ class Tracker:
         self._emit("end", code=code, message=message)
 
     def _emit(self, kind: str, **fields: Any) -> None:
-        self._file.write(json.dumps({"kind": kind, "time": time.time(), **fields}) + "\n")
+        self._file.write(json.dumps(finite({"kind": kind, "time": time.time(), **fields})) + "\n")
         self._file.flush()
 
 

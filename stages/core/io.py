@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from stages.core.errors import DataError, StageFailed
+from stages.core.errors import DataError
 
 
 def _sync_directory(directory: Path) -> None:
@@ -111,7 +111,9 @@ def canonical_json(value: Any) -> str:
 
 
 def write_json(path: Path | str, value: Any) -> None:
-    """Write readable JSON with sorted keys; NaN is refused, as no other tool reads it."""
+    """Write readable JSON with sorted keys; a number that is none (NaN, infinity) becomes null, as
+    no other tool reads it.
+    """
     write_text(path, _json(value))
 
 
@@ -120,18 +122,30 @@ def refresh_json(path: Path, value: Any) -> None:
     once.
     """
     text = _json(value)
-    if not path.is_file() or path.read_text() != text:
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+    return (
+        json.dumps(finite(value), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        + "\n"
+    )
+
+
+def finite(value: Any) -> Any:
+    """Return a value of JSON with None for every number that JSON does not know."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_json(path: Path | str) -> Any:
     """Read JSON; a missing or broken file is a :class:`DataError` that names it."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
             f"{path} is missing: run the stage that writes it (rootstock plan shows which)"
@@ -144,7 +158,7 @@ def read_json(path: Path | str) -> Any:
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write rows atomically with ``\\n`` line ends."""
-    with atomic_file(path) as temporary, temporary.open("w", newline="") as file:
+    with atomic_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)
@@ -153,7 +167,7 @@ def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[A
 def read_csv(path: Path | str) -> list[dict[str, str]]:
     """Rows of a CSV file by column name; a missing file is a :class:`DataError` that names it."""
     try:
-        with Path(path).open(newline="") as file:
+        with Path(path).open(newline="", encoding="utf-8") as file:
             return list(csv.DictReader(file))
     except FileNotFoundError:
         raise DataError(
@@ -165,8 +179,7 @@ def write_metrics(path: Path | str, values: Mapping[str, Any]) -> None:
     """Write a DVC metrics file: floats at six significant digits, so that a diff shows what changed
     and no noise.
 
-    Raises:
-        StageFailed: a value is not a finite number; it is named.
+    A number that is none is written as null, and named once on the console: no figure ends a run.
     """
     write_json(path, _rounded(values, Path(path).stem))
 
@@ -178,8 +191,7 @@ def _rounded(value: Any, name: str) -> Any:
         return [_rounded(item, name) for item in value]
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise StageFailed(
-                f"the metric {name} is {value}, which no other tool reads: nothing was written"
-            )
+            print(f"WARNING: the metric {name} is {value}, no number: written as null", flush=True)
+            return None
         return float(f"{value:.6g}")
     return value

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from stages.core import paths
 from stages.core.errors import ConfigError, nearest
@@ -21,6 +29,22 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Rate = Annotated[float, Field(gt=0)]
 Level16 = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _without_weights(name: str) -> str:
+    """Refuse timm's ``NETWORK.WEIGHTS``: training starts from random weights, and would leave the
+    tag unheeded.
+    """
+    network, dot, tag = name.partition(".")
+    if dot and "@" not in name and not name.startswith("torchvision:"):
+        raise ValueError(
+            f"{name}: the tag {tag!r} names pretrained weights, which cannot be loaded yet (they"
+            f" come with pretrain.start); {network} is the same network with random weights"
+        )
+    return name
+
+
+Untrained = Annotated[str, AfterValidator(_without_weights)]
 
 
 class Section(BaseModel):
@@ -157,7 +181,7 @@ class Pretrain(Section):
     method: str
     settings: dict[str, Any]
     control: Auto | str | None
-    backbone: Auto | str
+    backbone: Untrained
     stem: Auto | Literal["small", "half", "standard"]
     epochs: Auto | Positive
     batch_size: Auto | Positive
@@ -178,7 +202,7 @@ class Pretrain(Section):
 
 
 class Distill(Section):
-    backbone: str | None
+    backbone: Untrained | None
     required: bool
     epochs: Positive
     batch_size: Auto | Positive
@@ -256,7 +280,11 @@ def load_params(path: Path = paths.PARAMS) -> Params:
 def read_params(path: Path = paths.PARAMS) -> str:
     """The file's text."""
     try:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{path} is not UTF-8 (byte {error.start:,}): save it in that encoding"
+        ) from None
     except FileNotFoundError:
         raise ConfigError(
             f"{path} is missing: run this in the root of a Rootstock project ({Path.cwd()} is not"
@@ -324,14 +352,44 @@ def _section(model: type[BaseModel], keys: list[str]) -> type[BaseModel]:
 
 
 def parse_sections(text: str, path: Path = paths.PARAMS) -> Mapping[str, Any]:
-    """The file's text as a mapping, not yet checked."""
+    """The file's text as a mapping, not yet checked.
+
+    Raises:
+        ConfigError: it is not valid YAML, or a key stands twice in a section: YAML itself would let
+            the last one win.
+    """
     try:
-        values = yaml.safe_load(text)
+        values = yaml.load(text, OnceLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise ConfigError(f"{path}, line {line}: not valid YAML: {error.problem}") from None
+    except Repeated as error:
+        raise ConfigError(f"{path}, line {error}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, Mapping):
         raise ConfigError(
             f"{path}: expected sections such as 'ingest:', found {type(values).__name__}"
         )
     return values
+
+
+class Repeated(Exception):
+    """Raised when a mapping names a key twice."""
+
+
+class OnceLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key that stands twice in a mapping."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the safe loader's."""
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in lines and key.tag != "tag:yaml.org,2002:merge":
+                raise Repeated(
+                    f"{line}: {name!r} stands here again, first in line {lines[name]}: keep one of"
+                    " the two"
+                )
+            lines.setdefault(name, line)
+        return super().construct_mapping(node, deep)

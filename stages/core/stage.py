@@ -5,6 +5,7 @@ is wrong.
 from __future__ import annotations
 
 import argparse
+import io
 import resource
 import sys
 import time
@@ -33,12 +34,22 @@ def stage(name: str) -> Callable[[Main], Callable[[], None]]:
                 "--debug", action="store_true", help="show the whole traceback of an error"
             )
             arguments = parser.parse_args()
+            _show_what_can_be_shown()
             with Tracker(name) as track:
                 sys.exit(_guarded(main, name, track, arguments.debug))
 
         return program
 
     return decorate
+
+
+def _show_what_can_be_shown() -> None:
+    """A terminal or log that is not UTF-8 gets a question mark for what it lacks, and never stops a
+    stage.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _guarded(main: Main, name: str, track: Tracker, debug: bool) -> int:

@@ -66,8 +66,15 @@ def recipe(params: Params, source: ViewBatches) -> Recipe:
     """The step loop's settings."""
     own = params.distill
     steps = own.epochs * source.steps_per_epoch
+    rate, decay = own.learning_rate, own.weight_decay
     return Recipe(
-        "distill", params.seed, steps, own.learning_rate, own.weight_decay, precision=own.precision
+        "distill",
+        params.seed,
+        steps,
+        rate,
+        decay,
+        precision=own.precision,
+        rate_key="distill.learning_rate",
     )
 
 

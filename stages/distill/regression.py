@@ -15,14 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from stages.core.compute import device
-from stages.core.errors import ConfigError
 from stages.core.image.backbones import Backbone
+from stages.core.image.backbones import check_size as check_size
 from stages.core.image.views.engine import Views
 from stages.core.metrics.representation import Array, normalise
 from stages.core.random import address
-
-LARGEST_SHARE = 0.5
-"""Of the teacher's parameters that a student may have."""
 
 
 class FeatureRegression(nn.Module):
@@ -65,20 +62,6 @@ def regression_loss(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean squared distance of (N, D) and (N, D) on the unit sphere: 2 − 2·cosine, between 0 and 4."""  # noqa: E501
     distance = nn.functional.normalize(predicted, dim=1) - nn.functional.normalize(target, dim=1)
     return distance.square().sum(dim=1).mean()
-
-
-def check_size(student: Backbone, teacher: Backbone) -> None:
-    """Refuse a student that is no distillation.
-
-    Raises:
-        ConfigError: it has more than half the teacher's parameters.
-    """
-    if student.parameter_count > LARGEST_SHARE * teacher.parameter_count:
-        raise ConfigError(
-            f"distill.backbone {student.name} has {student.parameter_count:,} parameters and its"
-            f" teacher {teacher.name} {teacher.parameter_count:,}: a student may have at most half,"
-            f" {int(LARGEST_SHARE * teacher.parameter_count):,}"
-        )
 
 
 def explained(

@@ -9,6 +9,7 @@ import sys
 
 from stages.core.errors import RootstockError
 from stages.core.events import EVENTS_VARIABLE
+from stages.core.launcher import forget_launcher, started_by_torchrun
 from stages.core.params import load_params
 
 RESTARTS = 3
@@ -18,12 +19,14 @@ RESTARTS = 3
 def launch() -> None:
     """Become torchrun, return as one of its workers, or return at once when one process is enough.
 
-    Only rank 0 reports: the others' events go nowhere.
+    Only rank 0 reports: the others' events go nowhere. ``WORLD_SIZE`` and the like that a cluster
+    left in the environment are removed: only torchrun's own count.
     """
-    if "WORLD_SIZE" in os.environ:
+    if started_by_torchrun():
         if os.environ.get("RANK", "0") != "0":
             os.environ[EVENTS_VARIABLE] = os.devnull
         return
+    forget_launcher(os.environ)
     try:
         processes = load_params().pretrain.launch.processes
     except RootstockError:

@@ -20,6 +20,7 @@ from stages.core.image.preprocess import Preprocess
 from stages.core.metrics.representation import knn_predict, normalise, rankme
 from stages.core.models.artifact import Encoder
 from stages.core.random import numpy_generator
+from stages.core.training.guards import Diverged
 
 BANK, QUERIES, SAMPLE = 2048, 1024, 1024
 """Images looked at: enough for a stable curve, few enough to cost next to nothing."""
@@ -61,22 +62,27 @@ class Probe:
 
     def of_backbone(
         self, backbone: Backbone, preprocess: Preprocess
-    ) -> Callable[[], dict[str, float]]:
+    ) -> Callable[[], dict[str, float | None]]:
         """The probe as the loop calls it."""
         encoder = Encoder(backbone, preprocess, {})
 
-        def look() -> dict[str, float]:
+        def look() -> dict[str, float | None]:
             with attention(backbone) as entropies:
-                found = self(encoder.encode)
-            return {**found, "attention_entropy": float(np.mean(entropies))} if entropies else found
+                found: dict[str, float | None] = {**self(encoder.encode)}
+            return {**found, "attention_entropy": _mean(entropies)} if entropies else found
 
         return look
 
     def __call__(self, encode: Callable[[Tensor], Tensor]) -> dict[str, float]:
         """``knn`` accuracy on validation images (where there are labels), ``rankme`` and
         ``feature_variance`` of the sample.
+
+        Raises:
+            Diverged: the features are no numbers.
         """
         features = encode(self.sample).numpy()
+        if not np.isfinite(features).all():
+            raise Diverged("features of clean images are no numbers any more")
         found = {
             "rankme": rankme(features),
             "feature_variance": float(normalise(features).var(axis=0).sum()),
@@ -108,13 +114,15 @@ def as_pixels(images: Tensor) -> Tensor:
 @contextmanager
 def attention(backbone: Backbone) -> Iterator[list[float]]:
     """Collect the entropy of every attention map of a transformer, as a share of the largest
-    possible (1: looks everywhere alike; near 0: every token at one other). Networks without
-    attention collect nothing.
+    possible (1: looks everywhere alike; near 0: every token at one other). A single token can only
+    look at itself, which says nothing; networks without attention collect nothing.
     """
     entropies: list[float] = []
 
     def listen(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         weights = inputs[0].float()  # (N, heads, tokens, tokens)
+        if weights.shape[-1] < 2:
+            return
         entropies.append(
             float(
                 -(weights * (weights + 1e-9).log()).sum(dim=-1).mean() / math.log(weights.shape[-1])
@@ -136,6 +144,12 @@ def attention(backbone: Backbone) -> Iterator[list[float]]:
         for head, before, handle in zip(heads, fused, handles, strict=True):
             head.fused_attn = before
             handle.remove()
+
+
+def _mean(values: list[float]) -> float | None:
+    """The mean of those that are numbers; None where there is none."""
+    numbers = [value for value in values if math.isfinite(value)]
+    return float(np.mean(numbers)) if numbers else None
 
 
 def _some(rows: np.ndarray, most: int, seed: int, name: str) -> np.ndarray:

@@ -100,5 +100,6 @@ def recipe(
         log_every=max(1, min(steps_per_epoch, steps // 20)),
         probe_every=probe_epochs(params, batch * steps_per_epoch, cost) * steps_per_epoch,
         compile=params.compile,
+        rate_key="pretrain.learning_rate",
         shard_above=params.launch.shard_above,
     )

@@ -86,3 +86,8 @@ def probe_share(label: str, share: float, params: Pretrain) -> str:
         " are not all that costs time on this machine. Probes along the way fit with"
         f" pretrain.probe_every about {fitting} (one always follows the last step)"
     )
+
+
+def shown(value: float | None, places: int) -> str:
+    """Return a number as text; a dash where nothing was measured."""
+    return "–" if value is None else f"{value:.{places}f}"

@@ -131,7 +131,7 @@ def pretrain(
         "epochs": own.epochs,
         "seed": params.seed,
         "images": len(data.rows),
-        "useful": raw is None or history.rows[-1].get("knn", 0.0) > raw,
+        "useful": raw is None or (history.rows[-1].get("knn") or 0.0) > raw,
     }
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)
 
@@ -141,11 +141,12 @@ def hopeless(raw: float | None) -> Stop:
     validation.
     """
 
-    def stop(found: Mapping[str, float], progress: float) -> str | None:
-        if raw is None or progress < HALFWAY or found.get("knn", 1.0) > raw:
+    def stop(found: Mapping[str, float | None], progress: float) -> str | None:
+        knn = found.get("knn")
+        if raw is None or knn is None or progress < HALFWAY or knn > raw:
             return None
         return (
-            f"kNN on validation is {found['knn']:.3f} at {progress:.0%} of the steps and"
+            f"kNN on validation is {knn:.3f} at {progress:.0%} of the steps and"
             f" {raw:.3f} on raw pixels"
         )
 
@@ -156,7 +157,10 @@ def _metrics(name: str, history: History, backbone: Backbone) -> dict[str, Any]:
     last = history.rows[-1]
     told = ("loss", "knn", "rankme", "feature_variance", "embedding_std", "attention_entropy")
     kept: dict[str, Any] = {key: last[key] for key in told if key in last}
-    collapsed = last.get("feature_variance", 1.0) < COLLAPSED**2 or last.get("rankme", 2.0) < 1.5
+    variance, rank = last.get("feature_variance"), last.get("rankme")
+    collapsed = (variance is not None and variance < COLLAPSED**2) or (
+        rank is not None and rank < 1.5
+    )
     return {
         "method": name,
         **kept,

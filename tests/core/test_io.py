@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stages.core.errors import DataError, StageFailed
+from stages.core.errors import DataError
 from stages.core.io import (
     atomic_directory,
     atomic_file,
@@ -79,16 +79,26 @@ def test_metrics_are_rounded_to_what_a_reader_can_use(tmp_path: Path) -> None:
     assert read_json(tmp_path / "m.json") == {"accuracy": 0.123457, "nested": {"n": [1, 2.0]}}
 
 
-def test_a_metric_that_is_no_number_is_named(tmp_path: Path) -> None:
-    with pytest.raises(StageFailed, match=r"the metric evaluate\.knn\.val is nan"):
-        write_metrics(tmp_path / "evaluate.json", {"accuracy": 0.5, "knn": {"val": float("nan")}})
-    assert not (tmp_path / "evaluate.json").exists()
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_metric_that_is_no_number_is_null_and_named(
+    tmp_path: Path, value: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_metrics(
+        tmp_path / "evaluate.json", {"accuracy": 0.5, "knn": {"val": value, "all": [1.0, value]}}
+    )
+    assert read_json(tmp_path / "evaluate.json") == {
+        "accuracy": 0.5,
+        "knn": {"val": None, "all": [1.0, None]},
+    }
+    assert (
+        f"the metric evaluate.knn.val is {value}, no number: written as null"
+        in capsys.readouterr().out
+    )
 
 
-def test_nan_is_refused_because_no_other_tool_reads_it(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        write_json(tmp_path / "m.json", {"loss": float("nan")})
-    assert not (tmp_path / "m.json").exists()
+def test_no_json_holds_what_no_other_tool_reads(tmp_path: Path) -> None:
+    write_json(tmp_path / "m.json", {"loss": float("nan"), "rows": [(1, float("inf"))]})
+    assert read_json(tmp_path / "m.json") == {"loss": None, "rows": [[1, None]]}
 
 
 def test_missing_and_broken_json_name_the_file(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages.core.errors import ConfigError
-from stages.core.params import load_params
+from stages.core.params import check_params, load_params
 from tests.support.checkout import ROOT
 
 
@@ -78,3 +78,20 @@ def test_bare_text_is_a_source_of_several(file: Path) -> None:
     found = load_params(file).ingest.source
     assert isinstance(found, tuple)
     assert [(one.from_, one.role) for one in found] == [("digits", "target"), ("synthetic", "pool")]
+
+
+@pytest.mark.parametrize("section", ["pretrain", "distill"])
+def test_a_tag_of_pretrained_weights_is_refused_until_weights_can_be_loaded(section: str) -> None:
+    values = load_params(ROOT / "params.yaml").model_dump(by_alias=True)
+    values[section]["backbone"] = "resnet18.a1_in1k"
+    words = (
+        rf"{section}\.backbone: resnet18\.a1_in1k: the tag 'a1_in1k' .*pretrain\.start.*resnet18 is"
+    )
+    with pytest.raises(ConfigError, match=words):
+        check_params(values)
+
+
+def test_a_file_in_another_encoding_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_bytes("# naïve\nseed: 0\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"params\.yaml is not UTF-8 \(byte 4\)"):
+        load_params(tmp_path / "params.yaml")

@@ -175,3 +175,21 @@ def test_one_process_needs_no_group():
         assert (distributed.world(), distributed.rank()) == (1, 0)
         assert distributed.anywhere(True)
         assert not distributed.anywhere(False)
+
+
+def test_variables_that_a_cluster_left_behind_start_no_group(tmp_path, monkeypatch):
+    """Without torchrun's own mark the stage trains alone and waits for nobody."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {
+        "WORLD_SIZE": "2",
+        "RANK": "1",
+        "LOCAL_RANK": "1",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": "1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    launch.launch()
+    assert "WORLD_SIZE" not in os.environ and "ROOTSTOCK_EVENTS" not in os.environ
+    with distributed.process_group():
+        assert distributed.world() == 1

@@ -1,5 +1,6 @@
 import pathlib
 import random
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +11,16 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from stages.core import plugins
 from stages.core.errors import ConfigError, StageFailed
+from stages.core.image.backbones import create_backbone
 from stages.core.image.jpeg_store import JpegWriter
 from stages.core.image.pixel_store import PixelStore
+from stages.core.random import generator
 from stages.core.training import batches
-from stages.pretrain import train
+from stages.pretrain import probe, train
 from stages.pretrain.method import METHODS, method_class
 from stages.pretrain.methods.simclr import SimCLR
 from stages.pretrain.probe import Probe
+from stages.pretrain.report import COLUMNS, curve
 from tests.pretrain.pretraining import quick, run, small_data
 
 
@@ -141,6 +145,55 @@ def test_a_loss_that_is_no_number_three_times_stops_the_run_and_keeps_the_last_g
             for name, tensor in tensors.items()
             if tensor.is_floating_point()
         )
+
+
+@pytest.mark.parametrize("clip", [1.0, 0.0])
+def test_a_rate_that_diverges_is_told_with_the_last_good_checkpoint_and_what_to_lower(clip):
+    with pytest.raises(StageFailed) as told:
+        run(
+            quick(
+                pretrain__learning_rate=1e6,
+                pretrain__clip=clip,
+                pretrain__warmup=0,
+                pretrain__precision="fp32",
+            )
+        )
+    line = str(told.value)
+    assert re.match(r"diverged at step \d+: ", line), line
+    kept = r"; last good checkpoint: (step \d+|none, none was due yet); "
+    assert re.search(kept + r"lower pretrain\.learning_rate \(now 1e\+06\)$", line), line
+    for tensors in map(
+        load_file, pathlib.Path(".rootstock/resume").glob("*/*/tensors.safetensors")
+    ):
+        assert all(
+            torch.isfinite(tensor).all()
+            for name, tensor in tensors.items()
+            if tensor.is_floating_point()
+        )
+
+
+def test_a_probe_that_fails_or_finds_no_number_ends_no_run_and_is_told_once(monkeypatch, capsys):
+    def failing(*_):
+        raise np.linalg.LinAlgError("Eigenvalues did not converge")
+
+    monkeypatch.setattr(probe, "rankme", failing)
+    trained = run(quick(pretrain__epochs=2))
+    assert "rankme" not in trained.metrics and np.isfinite(trained.metrics["loss"])
+    assert capsys.readouterr().out.count("LinAlgError: Eigenvalues did not converge") == 1
+    monkeypatch.setattr(probe, "rankme", lambda _: float("nan"))
+    trained = run(quick(seed=1, pretrain__epochs=2))
+    assert trained.metrics["rankme"] is None and trained.metrics["knn"] > 0
+    assert capsys.readouterr().out.count("rankme at step") == 1
+    rank = COLUMNS.index("rankme")
+    assert {row[rank] for row in curve({"pretrained": trained})} == {""}
+
+
+def test_a_single_token_has_no_entropy_of_attention():
+    """The last stage of a windowed transformer at 64 px has one token."""
+    backbone = create_backbone("swin_tiny_patch4_window7_224", 3, 64, seed=0).eval()
+    with probe.attention(backbone) as entropies, torch.no_grad():
+        backbone(torch.rand(2, 3, 64, 64, generator=generator(0, "images")))
+    assert entropies and np.isfinite(entropies).all() and 0 < np.mean(entropies) <= 1
 
 
 def test_a_run_that_says_the_same_of_every_image_says_that_it_collapsed(monkeypatch):

@@ -46,10 +46,17 @@ def record(store: Store, run: str, entry: LockEntry, made_by: Mapping[str, str])
 
 
 def model_of(store: Store, run: str, path: str, digest: str) -> str | None:
-    """The id of the logged model a run put out at ``path``."""
+    """The id of the logged model a run put out at ``path``; None where somebody deleted it in
+    MLflow's page.
+    """
+    from mlflow.exceptions import MlflowException
+
     outputs = store.client.get_run(run).outputs
     for output in outputs.model_outputs if outputs else []:
-        tags = store.client.get_logged_model(output.model_id).tags
+        try:
+            tags = store.client.get_logged_model(output.model_id).tags
+        except MlflowException:
+            continue
         if tags.get("dvc.path") == path and tags.get(DIGEST) == digest:
             return str(output.model_id)
     return None

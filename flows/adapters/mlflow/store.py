@@ -5,6 +5,7 @@ into it.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -39,6 +40,7 @@ IMPORTED = "rootstock.imported"
 DIGEST = "dvc.md5"
 LONGEST_PARAM = 5000
 LARGEST_ARTIFACT = 20 * 2**20
+DELETED = "deleted"
 PARENT_RUN = "mlflow.parentRunId"
 
 
@@ -196,6 +198,13 @@ def _connect(uri: str, artifacts: str | None) -> tuple[MlflowClient, str]:
     try:
         client = MlflowClient(uri, uri)
         known = client.get_experiment_by_name(EXPERIMENT)
+        if known and known.lifecycle_stage == DELETED:
+            client.restore_experiment(known.experiment_id)
+            print(
+                f"the MLflow experiment {EXPERIMENT!r} was deleted: restored, with its runs",
+                file=sys.stderr,
+                flush=True,
+            )
         experiment = (
             known.experiment_id
             if known

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import timm
 import torch
 import torchvision
-from timm.layers import DropPath
+from timm.layers import DropPath, PatchEmbed
 from torch import Tensor, nn
 
 from stages.core.errors import ConfigError, nearest
@@ -22,6 +22,8 @@ SMALL = 96
 """
 TOKENS = 8
 """Patches per side of a transformer on small images."""
+LARGEST_STUDENT = 0.5
+"""Of the teacher's parameters that a student may have."""
 Stem = Literal["auto", "small", "half", "standard"]
 CHANNELS, STEM_WIDTH = (64, 128, 256, 512), 32
 """Widths of timm's ResNets and of their deep stems, which ``NAME@WIDTH`` scales."""
@@ -71,7 +73,7 @@ def create_backbone(
     if stem == "auto":
         stem = "small" if size < SMALL else "standard"
     small = stem == "small"
-    with _seeded(address(seed, "backbone", name)):
+    with _seeded(address(seed, "backbone", name)), _told(name, channels, size):
         if name.startswith("torchvision:"):
             body = _torchvision(name.removeprefix("torchvision:"), channels, size)
         else:
@@ -111,6 +113,42 @@ def check_name(name: str) -> None:
 
 
 @contextmanager
+def _told(name: str, channels: int, size: int) -> Iterator[None]:
+    """Whatever a library raises while it builds a network becomes one line: each network has its
+    own limits.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:
+        shape = f"{channels}×{size}×{size}"
+        raise ConfigError(
+            f"backbone: {name} cannot be built for {shape} images: {reason(error)}"
+        ) from None
+
+
+def reason(error: Exception) -> str:
+    """Return the first line of an error with its kind where it says nothing by itself."""
+    first = next(iter(str(error).strip().splitlines()), "")[:200]
+    return first if len(first.split()) > 2 else f"{type(error).__name__} {first}".strip()
+
+
+def check_size(student: Backbone, teacher: Backbone) -> None:
+    """Refuse a student that is no distillation.
+
+    Raises:
+        ConfigError: it has more than half the teacher's parameters.
+    """
+    if student.parameter_count > LARGEST_STUDENT * teacher.parameter_count:
+        raise ConfigError(
+            f"distill.backbone {student.name} has {student.parameter_count:,} parameters and its"
+            f" teacher {teacher.name} {teacher.parameter_count:,}: a student may have at most half,"
+            f" {int(LARGEST_STUDENT * teacher.parameter_count):,}"
+        )
+
+
+@contextmanager
 def _seeded(seed: int) -> Iterator[None]:
     """The libraries' own initialisers draw from torch's global CPU generator: lend it a seed and
     give its state back.
@@ -145,16 +183,20 @@ def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
         return _scaled(name, plain, width, channels)
     patches: dict[str, Any] = {"img_size": size, "patch_size": max(1, size // TOKENS)}
     attempts = [patches] if small else []
-    for sizes in [*attempts, {"img_size": size}, {}]:
+    refused: list[Exception] = []
+    for sizes in [
+        *attempts,
+        {"img_size": size},
+        {},
+    ]:  # families know one keyword, both or none, and some fix their patches
         try:
             body: nn.Module = timm.create_model(
                 name, pretrained=False, num_classes=0, in_chans=channels, **sizes
             )
             return body
-        except TypeError as error:
-            if "unexpected keyword" not in str(error):
-                raise
-    raise ConfigError(f"backbone: {name} cannot be built for {channels} channels")
+        except Exception as error:
+            refused.append(error)
+    raise next((error for error in refused if "keyword" not in str(error)), refused[-1])
 
 
 def _scaled(name: str, plain: str, width: float, channels: int) -> nn.Module:
@@ -190,7 +232,11 @@ def _torchvision(name: str, channels: int, size: int) -> nn.Module:
 
 def _small_stem(body: nn.Module, channels: int) -> None:
     """3×3, stride 1, no pooling; a transformer's patch embedding is left alone."""
-    if hasattr(body, "patch_embed") or hasattr(body, "conv_proj"):
+    if (
+        hasattr(body, "patch_embed")
+        or hasattr(body, "conv_proj")
+        or isinstance(getattr(body, "stem", None), PatchEmbed)
+    ):
         return
     where, first = _first_convolution(body, channels)
     if first is not None and first.stride[0] > 1:
@@ -226,11 +272,9 @@ def _num_features(body: nn.Module, name: str, channels: int, size: int) -> int:
     try:
         with torch.no_grad():
             features = body.eval()(torch.zeros(1, channels, size, size))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(
-            f"backbone: {name} cannot take {channels}×{size}×{size} images: {reason}"
-        ) from None
+    except Exception as error:
+        shape = f"{channels}×{size}×{size}"
+        raise ConfigError(f"backbone: {name} cannot take {shape} images: {reason(error)}") from None
     finally:
         body.train(was_training)
     if not isinstance(features, Tensor) or features.dim() != 2:

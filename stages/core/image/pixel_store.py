@@ -310,9 +310,11 @@ def link_shards(source: Path, target: Path) -> None:
 
 
 def link_shard(source: Path, target: Path) -> None:
-    """A hard link to a shard; a copy where links cannot be made."""
+    """A hard link to a shard, not to a link that DVC put in its place; a copy where links cannot be
+    made.
+    """
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)
 

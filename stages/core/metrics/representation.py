@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.core.errors import DataError
+from stages.core.errors import DataError, StageFailed
 from stages.core.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,7 +41,12 @@ class Gathers(Protocol):
 def embed(
     encoder: Encodes, store: Gathers, rows: NDArray[np.int64], description: str = "features"
 ) -> Array:
-    """Clean features of the given rows, in their order: (n, D) float32."""
+    """Clean features of the given rows, in their order: (n, D) float32.
+
+    Raises:
+        DataError: no rows.
+        StageFailed: the encoder's answers are no numbers.
+    """
     if not len(rows):
         raise DataError(f"{description}: there are no images to encode")
     parts = []
@@ -50,7 +55,13 @@ def embed(
             batch = rows[start : start + BATCH]
             parts.append(encoder.encode(store.gather(batch)).float().cpu().numpy())
             bar.advance(len(batch))
-    return np.concatenate(parts)
+    found = np.concatenate(parts)
+    if not np.isfinite(found).all():
+        raise StageFailed(
+            f"{description}: the encoder gives no numbers: its training diverged; lower its"
+            " learning rate"
+        )
+    return found
 
 
 def pixel_features(store: Gathers, rows: NDArray[np.int64]) -> Array:
@@ -115,10 +126,12 @@ def rankme(features: Array) -> float:
     """Effective rank of (N, D): exp of the entropy of the singular values, between 1 and min(N, D).
 
     "RankMe: Assessing the Downstream Performance of Pretrained Self-Supervised Representations by
-    Their Rank" (2023). Features that are all zero have rank 0. The singular values come from the
-    smaller Gram matrix in double precision.
+    Their Rank" (2023). Features that are all zero have rank 0, features that are no numbers have
+    none (NaN). The singular values come from the smaller Gram matrix in double precision.
     """
     matrix = features.astype(np.float64)
+    if not np.isfinite(matrix).all():
+        return float("nan")
     gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
     singular = np.sqrt(np.clip(np.linalg.eigvalsh(gram), 0.0, None))
     if not singular.sum() > 0:

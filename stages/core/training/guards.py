@@ -9,6 +9,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+
 from stages.core import paths
 from stages.core.errors import StageFailed
 from stages.core.io import write_json
@@ -17,6 +21,26 @@ PATIENCE = 3
 SPIKE = 5.0
 """So many times the running level counts as a spike."""
 MEMORY = 0.98
+
+
+class Diverged(StageFailed):
+    """Raised when losses, weights or features are no numbers any more."""
+
+
+def finite_weights(module: nn.Module) -> bool:
+    """Return whether weights and batch statistics, of this process's part where several share them,
+    are all numbers.
+    """
+    tensors = [*module.parameters(), *module.buffers()]
+    local: list[Tensor] = [
+        tensor.to_local() if isinstance(tensor, DTensor) else tensor for tensor in tensors
+    ]
+    good = [
+        torch.isfinite(tensor).all()
+        for tensor in local
+        if tensor.is_floating_point() and tensor.numel()
+    ]
+    return not good or bool(torch.stack(good).all())
 
 
 class Guard:
@@ -37,7 +61,7 @@ class Guard:
         """Take in one step.
 
         Raises:
-            StageFailed: the third non-finite loss or gradient in a row; ids and seed are in
+            Diverged: the third non-finite loss or gradient in a row; ids and seed are in
                 ``.rootstock/failed/``.
         """
         if math.isfinite(values["loss"]) and math.isfinite(values["gradient_norm"]):
@@ -49,10 +73,16 @@ class Guard:
         self.state["bad_in_a_row"] += 1
         if self.state["bad_in_a_row"] >= PATIENCE:
             where = self._write(step, values, ids())
-            raise StageFailed(
-                f"step {step}: the loss was not finite {PATIENCE} times in a row ({values}); the"
-                f" ids of the batch and the seed are in {where}; try a lower learning rate or fp32"
+            told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+            raise Diverged(
+                f"diverged at step {step}: the loss was not finite {PATIENCE} times in a row"
+                f" ({told}; the ids of the batch and the seed are in {where})"
             )
+
+    @property
+    def calm(self) -> bool:
+        """Whether the last step was good: only then are the weights worth keeping."""
+        return self.state["bad_in_a_row"] == 0
 
     def counts(self) -> dict[str, int]:
         """Numbers for the metrics file."""

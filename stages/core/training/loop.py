@@ -9,9 +9,9 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -23,13 +23,14 @@ from stages.core.events import Tracker
 from stages.core.progress import Progress
 from stages.core.training import distributed, sharding
 from stages.core.training.checkpoint import Resume, pack, unpack
-from stages.core.training.guards import Guard
+from stages.core.training.guards import Diverged, Guard, finite_weights
+from stages.core.training.history import History as History
+from stages.core.training.history import Row
 from stages.core.training.optim import BETAS, clip_gradients, create_optimizer
 from stages.core.training.schedule import factor
 
-Row = dict[str, float]
-Probe = Callable[[], Mapping[str, float]]
-Stop = Callable[[Mapping[str, float], float], str | None]
+Probe = Callable[[], Mapping[str, float | None]]
+Stop = Callable[[Mapping[str, float | None], float], str | None]
 """Called after every probe but the last with its figures and the progress (0 to 1); a reason ends
 the run.
 """
@@ -56,6 +57,8 @@ class Recipe:
     """Steps between probes; one follows the last step, too. 0: never."""
     compile: bool = False
     betas: tuple[float, float] = BETAS
+    rate_key: str = "the learning rate"
+    """What to lower when training diverges, such as ``pretrain.learning_rate``."""
     shard_above: float | None = None
     """Million weights of a transformer above which several processes share them out; None: each has
     them all.
@@ -70,31 +73,6 @@ class Batches(Protocol):
 
     def __call__(self, step: int, rows: slice) -> Any: ...
     def ids(self, step: int) -> list[str]: ...
-
-
-@dataclass
-class History:
-    """What a run tells afterwards: rows that any machine reproduces, and seconds that none does."""
-
-    rows: list[Row] = field(default_factory=list)
-    counts: dict[str, int] = field(default_factory=dict)
-    stopped: str = ""
-    """Why the run ended before its last step."""
-    seconds: dict[str, float] = field(
-        default_factory=lambda: {"data": 0.0, "compute": 0.0, "probe": 0.0, "checkpoint": 0.0}
-    )
-
-    def table(self, columns: Sequence[str]) -> list[list[str]]:
-        """The rows as text, six significant digits; a cell is empty where no number was measured at
-        that step.
-        """
-        return [[_text(row, column) for column in columns] for row in self.rows]
-
-
-def _text(row: Row, column: str) -> str:
-    if column not in row:
-        return ""
-    return str(int(row[column])) if column == "step" else f"{row[column]:.6g}"
 
 
 def fit(
@@ -113,7 +91,8 @@ def fit(
     reason is in the history.
 
     Raises:
-        StageFailed: three non-finite losses in a row.
+        Diverged: three non-finite losses in a row, or weights or clean features that are no
+            numbers; the last good checkpoint is kept and named.
         Refused: a checkpoint that belongs to other parameters or data.
     """
     return _Run(module, batches, recipe, resume, track, probe, stop).fit()
@@ -141,9 +120,10 @@ class _Run:
         )
         self.guard = Guard(recipe.stage, recipe.seed)
         self.history = History()
-        self.recent: list[Row] = []
+        self.recent: list[dict[str, float]] = []
+        self.told: set[str] = set()
         self.unread: list[tuple[int, dict[str, Tensor]]] = []
-        self.first = self._restore()
+        self.first = self.kept = self._restore()
         self.runner = self._runner()
 
     def fit(self) -> History:
@@ -241,7 +221,8 @@ class _Run:
                     strict=True,
                 )
             )
-            self.guard.see(step, values, lambda step=step: self.batches.ids(step))  # type: ignore[misc]
+            with self._advised():
+                self.guard.see(step, values, lambda step=step: self.batches.ids(step))  # type: ignore[misc]
             if all(map(math.isfinite, values.values())):
                 self.recent.append(values)
             if (step + 1) % self.recipe.log_every == 0 or step + 1 == self.recipe.steps:
@@ -257,7 +238,7 @@ class _Run:
         self._row(step, means)
         self.track.progress(step, self.recipe.steps, **means)
 
-    def _row(self, step: int, values: Mapping[str, float]) -> None:
+    def _row(self, step: int, values: Mapping[str, float | None]) -> None:
         """Add values to the row of a step, and tell the tracker."""
         rows = self.history.rows
         if not rows or rows[-1]["step"] != step:
@@ -267,22 +248,73 @@ class _Run:
 
     def _after(self, done: int) -> None:
         recipe, last = self.recipe, done == self.recipe.steps
-        if (
+        look = (
             self.probe is not None
             and recipe.probe_every
             and (last or done % recipe.probe_every == 0)
-        ):
+        )
+        keep = last or done % recipe.checkpoint_every == 0
+        if look or keep:
             self._read()
-            start = time.perf_counter()
-            self.module.eval()
-            found = self.probe()
-            self.module.train()
-            self.history.seconds["probe"] += time.perf_counter() - start
-            self._row(done, found)
-            if self.stop is not None and not last:
-                self.history.stopped = self.stop(found, done / recipe.steps) or ""
-        if last or done % recipe.checkpoint_every == 0:
+            with self._advised():
+                self._check_weights(done)
+                if look:
+                    found = self._look(done)
+                    self._row(done, found)
+                    if self.stop is not None and not last:
+                        self.history.stopped = self.stop(found, done / recipe.steps) or ""
+        if keep and not distributed.anywhere(not self.guard.calm):
             self._checkpoint(done)
+
+    def _look(self, done: int) -> Row:
+        """What the probe measures. No probe ends a run: one that fails is named once, a number that
+        is none becomes None.
+
+        Raises:
+            Diverged: the probe found features that are no numbers.
+        """
+        assert self.probe is not None
+        start = time.perf_counter()
+        self.module.eval()
+        try:
+            found = dict(self.probe())
+        except Diverged as error:
+            raise Diverged(f"diverged at step {done}: {error}") from None
+        except Exception as error:
+            self._tell(
+                "probe",
+                f"the probe at step {done} failed and measured nothing ({type(error).__name__}:"
+                f" {error})",
+            )
+            found = {}
+        self.module.train()
+        self.history.seconds["probe"] += time.perf_counter() - start
+        return {name: self._number(name, value, done) for name, value in found.items()}
+
+    def _number(self, name: str, value: float | None, done: int) -> float | None:
+        if value is None or math.isfinite(value):
+            return value
+        self._tell(name, f"{name} at step {done} is no number: written as null")
+        return None
+
+    def _tell(self, about: str, line: str) -> None:
+        if about not in self.told:
+            self.told.add(about)
+            print(f"WARNING: {self.recipe.stage}: {line}", flush=True)
+
+    def _check_weights(self, done: int) -> None:
+        if distributed.anywhere(not finite_weights(self.module)):
+            raise Diverged(f"diverged at step {done}: the weights are no numbers any more")
+
+    @contextmanager
+    def _advised(self) -> Iterator[None]:
+        """Add what is left of a run that diverged, and what to change."""
+        try:
+            yield
+        except Diverged as error:
+            kept = f"step {self.kept}" if self.kept else "none, none was due yet"
+            advice = f"lower {self.recipe.rate_key} (now {self.recipe.learning_rate:g})"
+            raise Diverged(f"{error}; last good checkpoint: {kept}; {advice}") from None
 
     def _checkpoint(self, done: int) -> None:
         self._read()
@@ -291,6 +323,7 @@ class _Run:
         if distributed.rank() == 0:
             state = {"rows": self.history.rows, "recent": self.recent, "guard": self.guard.state}
             self.resume.save(done, tensors, state)
+        self.kept = done
         distributed.barrier()
         self.history.seconds["checkpoint"] += time.perf_counter() - start
 

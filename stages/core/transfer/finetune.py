@@ -171,6 +171,7 @@ def _trained(
     batches = LabelledBatches(
         task.train.images, task.train.labels, ops, task.preprocess, task.batch_size, task.seed
     )
+    key = "finetune.scratch_learning_rate" if method == "scratch" else "finetune.learning_rate"
     recipe = Recipe(
         f"finetune {method}",
         task.seed,
@@ -180,6 +181,7 @@ def _trained(
         warmup=WARMUP,
         precision=settings.precision,
         betas=BETAS,
+        rate_key=key,
     )
     history = train(network, batches, recipe, resume, track)
     undertrained = task.steps < task.plateau

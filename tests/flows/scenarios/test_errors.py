@@ -77,6 +77,29 @@ def test_params_that_are_no_yaml_name_the_line(one: Any) -> None:
     ), refused
 
 
+@pytest.mark.parametrize("call", [["run"], ["run", "--set", "seed=1"], ["plan", "--set", "seed=1"]])
+@pytest.mark.parametrize("again", ["pretrain:\n  epochs: 3\n", "seed: 3\n"])
+def test_a_section_that_stands_twice_is_named_with_both_lines(
+    one: Any, again: str, call: list[str]
+) -> None:
+    path = one.root / "params.yaml"
+    text = path.read_text()
+    key = again.partition(":")[0]
+    first = (
+        text.splitlines().index(
+            next(line for line in text.splitlines() if line.startswith(f"{key}:"))
+        )
+        + 1
+    )
+    path.write_text(text + again)
+    refused = one.rootstock(*call)
+    assert refused.code == 2 and refused.err.count("\n") == 1, refused
+    assert (
+        f"line {len(text.splitlines()) + 1}: '{key}' stands here again, first in line {first}"
+        in refused.err
+    )
+
+
 def test_a_folder_without_git_is_named(one: Any) -> None:
     shutil.rmtree(one.root / ".git")
     refused = one.rootstock("run")
