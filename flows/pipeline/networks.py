@@ -2,7 +2,7 @@
 the size of the images.
 
 The first is read from the libraries' source text, since importing them takes seconds; the second is
-tried once for every combination, in a process of its own (:mod:`stages.core.trial`), and the answer
+tried once for every combination, in a process of its own (:mod:`stages.core.models.trial`), and the answer
 is kept in ``.rootstock/networks``.
 """
 
@@ -26,7 +26,7 @@ from stages.core.params import Params
 
 REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 TORCHVISION = "torchvision:"
-TRIAL = "stages.core.trial"
+TRIAL = "stages.core.models.trial"
 INDEX = "index.json"
 LIBRARIES = ("torch", "torchvision", "timm")
 KNOWN = paths.STATE / "networks"
@@ -123,7 +123,7 @@ def _answer(asked: Mapping[str, object]) -> str | None:
     """Why the networks cannot be used; None where they can. An answer holds for these libraries and
     this code.
     """
-    code = [Path("stages/core") / name for name in ("image/backbones.py", "trial.py")]
+    code = [Path("stages/core") / name for name in ("image/backbones.py", "models/trial.py")]
     about = {
         **asked,
         **{library: _version(library) for library in LIBRARIES},

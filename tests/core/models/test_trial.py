@@ -15,7 +15,7 @@ import torch
 
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import create_backbone
-from stages.core.trial import try_network, try_networks
+from stages.core.models.trial import try_network, try_networks
 from stages.pretrain.probe import Probe, attention
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,6 +104,6 @@ def test_the_program_answers_with_one_line_of_json() -> None:
         "size": 32,
         "precision": "auto",
     }
-    command = [sys.executable, "-m", "stages.core.trial", json.dumps(asked)]
+    command = [sys.executable, "-m", "stages.core.models.trial", json.dumps(asked)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout)["error"].startswith("pretrain.backbone: timm has no 'nonsense'")

@@ -1,4 +1,4 @@
-"""``python -m stages.core.trial JSON``: one training step and one look with the networks of a run,
+"""``python -m stages.core.models.trial JSON``: one training step and one look with the networks of a run,
 before anything runs.
 
 A name says neither whether a network can be built at the size of the images, nor whether it can be
