@@ -91,7 +91,7 @@ def _inside(
     inside: dict[str, set[str]] = defaultdict(set)
     rows: dict[str, list[int]] = defaultdict(list)
     for row, uri in enumerate(manifest.frame["uri"]):
-        parts = uri.partition(":")[2].split("/")[:-1]
+        parts = str(uri).partition(":")[2].split("/")[:-1]
         for place, part in enumerate(parts[:-1]):
             if part in classes:
                 if not is_filling(parts[place + 1], part):

@@ -55,7 +55,8 @@ def test_a_lost_cache_is_filled_from_the_workspace(made: Path) -> None:
         for file in (made / ".dvc/cache/files").rglob("*")
         if file.is_file()
     }
-    assert after == before
+    assert len(after) == 3, "two files and their listing; b.txt is a copy of one"
+    assert after.items() <= before.items()
     assert (made / "data/a/2.txt").read_text() == "two\n"
 
 
