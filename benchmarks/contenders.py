@@ -178,7 +178,7 @@ class Bare:
 
         from stages.core import compute
         from stages.core.image.backbones import create_backbone
-        from stages.pretrain.method import mlp
+        from stages.core.models.heads import mlp
 
         compute.deterministic()
         where, layout = compute.device(), torch.channels_last

@@ -2,8 +2,8 @@
 the size of the images.
 
 The first is read from the libraries' source text, since importing them takes seconds; the second is
-tried once for every combination, in a process of its own (:mod:`stages.core.models.trial`), and the answer
-is kept in ``.rootstock/networks``.
+tried once for every combination, in a process of its own (:mod:`stages.core.models.trial`), and the
+answer is kept in ``.rootstock/networks``.
 """
 
 from __future__ import annotations

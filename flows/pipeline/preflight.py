@@ -67,7 +67,9 @@ def _check_settings(method: str, settings: dict[str, Any]) -> None:
         (
             vars(item)["Settings"]
             for item in vars(module).values()
-            if isinstance(item, type) and "Settings" in vars(item)
+            if isinstance(item, type)
+            and item.__module__ == module.__name__
+            and "Settings" in vars(item)
         ),
         None,
     )

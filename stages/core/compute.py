@@ -5,14 +5,18 @@ give the same bytes.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 Precision = Literal["auto", "bf16", "fp32"]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def device() -> torch.device:
@@ -105,3 +109,19 @@ def _multiplies_bf16() -> bool:
     if device().type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def full_precision(loss: Callable[P, R]) -> Callable[P, R]:
+    """End autocast where a function begins: sums over a batch lose too much in bf16."""
+
+    @wraps(loss)
+    def outside_autocast(*arguments: P.args, **named: P.kwargs) -> R:
+        with torch.autocast(device().type, enabled=False):
+            return loss(*arguments, **named)
+
+    return outside_autocast
+
+
+def wide(z: Tensor) -> Tensor:
+    """Return ``z`` as fp32, or as fp64 where that is what came in."""
+    return z if z.dtype == torch.float64 else z.float()

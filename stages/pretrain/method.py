@@ -4,24 +4,29 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from itertools import pairwise
-from typing import Any, ClassVar, TypeVar
+from dataclasses import replace
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from stages.core import plugins
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
+from stages.core.models.heads import mlp
 from stages.core.params import explain
-from stages.core.random import generator
+from stages.core.training.distributed import rank
+from stages.core.training.teacher import Teacher, rising
 from stages.core.views.plan import ViewPlan, two_views
 
 METHODS = "stages.pretrain.methods"
 Losses = dict[str, Tensor]
+Auto = Annotated[int, Field(ge=2)] | Literal["auto"]
+"""A size that follows the number of images unless it is given."""
 M = TypeVar("M", bound="type[Method]")
 
 
@@ -34,28 +39,63 @@ class MethodSettings(BaseModel):
 class Method(nn.Module):
     """Base of every objective.
 
-    A method builds its heads in ``__init__`` (through :func:`mlp`, so that weights have an
-    address), says in ``views`` what the engine must hand over, and returns in ``forward`` a
+    A method builds its heads in ``__init__`` (from :mod:`stages.core.models.heads`, so that weights
+    have an address), says in ``views`` what the engine must hand over, and returns in ``forward`` a
     dictionary with ``loss`` and other scalars to log.
+
+    Attributes:
+        kind: family of objectives, such as ``contrastive``. needs: what it takes beside images:
+        ``tokens`` (a transformer), ``maps`` (feature maps), ``labels``. modalities: kinds of data
+        it learns from. views: what the engine hands over; ``__init__`` may narrow it (masks on the
+        backbone's grid).
     """
 
     Settings: ClassVar[type[MethodSettings]] = MethodSettings
-    views: ClassVar[ViewPlan]
+    views: ViewPlan
+    projector: nn.Module
     name: ClassVar[str] = ""
     paper: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    needs: ClassVar[frozenset[str]] = frozenset()
+    modalities: ClassVar[frozenset[str]] = frozenset({"image"})
 
     def __init__(self, backbone: Backbone, settings: Any, images: int, seed: int) -> None:
         super().__init__()
         self.backbone, self.settings, self.images, self.seed = backbone, settings, images, seed
         self.spread = torch.zeros(())
+        self.projection: Tensor | None = None
+        if "tokens" in self.needs:
+            self.views = replace(self.views, patches=backbone.grid)
         self.register_forward_hook(_with_spread)
+
+    def learn_labels(self, labels: Tensor) -> None:
+        """Take the class index ``(images,)`` of every pretraining image, -1 where it has none;
+        called when ``needs`` says so.
+        """
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features ``(N, D)`` of normalised views; notes how far they spread, for the log."""  # noqa: E501
         features: Tensor = self.backbone(images)
+        return self.noted(features)
+
+    def noted(self, features: Tensor) -> Tensor:
+        """The same features ``(N, D)``; notes how far they spread, for the log."""
         with torch.no_grad():
             self.spread = embedding_spread(features.float())
         return features
+
+    def projected(self, images: Tensor) -> Tensor:
+        """Embeddings ``(N, D)`` of images by the method's ``projector``."""
+        return self.embedded(self.features(images))
+
+    def embedded(self, features: Tensor) -> Tensor:
+        """Embeddings ``(N, D)`` of features by the method's ``projector``; notes how far they
+        spread, for the log.
+        """
+        embeddings: Tensor = self.projector(features)
+        with torch.no_grad():
+            self.projection = embedding_spread(embeddings.float())
+        return embeddings
 
     def forward(self, views: Views) -> Losses:
         """``{"loss": …, other scalars to log}``."""
@@ -80,20 +120,72 @@ class Projected(Method):
         """``(N, D)`` of each view; both go through in one pass, so that batch norm sees them
         together.
         """
-        first, second = self.projector(self.features(views.images)).chunk(2)
+        first, second = self.projected(views.images).chunk(2)
         return first, second
+
+    def crops(self, views: Views) -> tuple[Tensor, ...]:
+        """``(N, D)`` of every view, full ones first; the backbone sees each size apart, the
+        projector all together.
+        """
+        parts = [self.features(views.images)]
+        if views.local:
+            parts.append(self.backbone(torch.cat([view.images for view in views.local])))
+        return self.embedded(torch.cat(parts)).chunk(len(views.whole) + len(views.local))
+
+
+class Taught(Projected):
+    """An objective with a teacher that follows backbone and projector; its settings say
+    ``momentum``, which rises to 1.
+    """
+
+    def __init__(self, backbone: Backbone, settings: Any, images: int, seed: int) -> None:
+        super().__init__(backbone, settings, images, seed)
+        self.teacher = Teacher(backbone, self.projector)
+
+    @torch.no_grad()
+    def taught(self, views: Views) -> tuple[Tensor, Tensor]:
+        """What the teacher makes of each view, ``(N, D)`` each, without gradient."""
+        first, second = self.teacher(views.images).chunk(2)
+        return first, second
+
+    def after_step(self, progress: float) -> None:
+        """The teacher follows, ever more slowly."""
+        momentum = rising(self.settings.momentum, progress)
+        self.teacher.follow(self.backbone, self.projector, momentum=momentum)
+
+
+def sized(asked: Auto, images: int, per_image: float, least: int, most: int, what: str) -> int:
+    """Return what was asked for; ``auto``: ``per_image`` times the images within limits, to a power
+    of two, and printed.
+    """
+    if asked != "auto":
+        return asked
+    size = 1 << round(math.log2(max(least, min(most, per_image * images))))
+    if rank() == 0:
+        print(f"pretrain.settings: {what} of {size} for {images} images")
+    return size
 
 
 def _with_spread(module: Method, _: object, losses: Losses) -> Losses:
-    return {**losses, "embedding_std": module.spread}
+    projection = {} if module.projection is None else {"projection_std": module.projection}
+    return {**losses, "embedding_std": module.spread, **projection}
 
 
-def method(name: str, paper: str) -> Callable[[M], M]:
-    """Give an objective its name (that of its file) and the paper it comes from."""
+def method(
+    name: str,
+    paper: str,
+    kind: str,
+    needs: tuple[str, ...] = (),
+    modalities: tuple[str, ...] = ("image",),
+) -> Callable[[M], M]:
+    """Give an objective its name (that of its file), the paper it comes from, and what it is and
+    needs.
+    """
 
-    def decorate(kind: M) -> M:
-        kind.name, kind.paper = name, paper
-        return kind
+    def decorate(objective: M) -> M:
+        objective.name, objective.paper, objective.kind = name, paper, kind
+        objective.needs, objective.modalities = frozenset(needs), frozenset(modalities)
+        return objective
 
     return decorate
 
@@ -131,29 +223,3 @@ def embedding_spread(features: Tensor) -> Tensor:
     unit = nn.functional.normalize(features, dim=1)
     spread: Tensor = unit.std(dim=0, correction=0).mean() * features.shape[1] ** 0.5
     return spread
-
-
-def mlp(sizes: tuple[int, ...], seed: int, *path: object, last_norm: bool = False) -> nn.Sequential:
-    """Linear, batch norm, ReLU, …, linear; ``sizes`` from input to output. Weights are a function
-    of seed and path.
-    """
-    layers: list[nn.Module] = []
-    for number, (inner, outer) in enumerate(pairwise(sizes)):
-        last = number == len(sizes) - 2
-        layers.append(linear(inner, outer, seed, *path, number, bias=last and not last_norm))
-        if not last:
-            layers += [nn.BatchNorm1d(outer), nn.ReLU(inplace=True)]
-        elif last_norm:
-            layers.append(nn.BatchNorm1d(outer, affine=False))
-    return nn.Sequential(*layers)
-
-
-def linear(inner: int, outer: int, seed: int, *path: object, bias: bool = True) -> nn.Linear:
-    """A linear layer with weights drawn at an address (Kaiming uniform, as torch's own), zero bias."""  # noqa: E501
-    layer = nn.Linear(inner, outer, bias=bias, device="meta").to_empty(device="cpu")
-    bound = inner**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=generator(seed, "head", *path))
-        if bias:
-            layer.bias.zero_()
-    return layer

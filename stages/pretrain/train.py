@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from stages.core.data.manifest import Manifest
 from stages.core.events import Tracker
@@ -100,12 +101,14 @@ def pretrain(
     )
     backbone = create()
     module = kind(backbone, chosen, len(data.rows), params.seed)
+    if "labels" in kind.needs:
+        module.learn_labels(torch.from_numpy(data.manifest.labels(data.rows)))
     if own.sync_batchnorm:
         distributed.synchronised(module)
-    engine = ViewEngine(data.policy, kind.views, data.preprocess)
+    engine = ViewEngine(data.policy, module.views, data.preprocess)
     batches = ViewBatches(Pixels(data.store, data.rows), engine, size, params.seed, data.ids)
     probe = Probe.of(data.manifest, data.store, params.seed)
-    cost = probe_cost(probe.images, kind.views)
+    cost = probe_cost(probe.images, module.views)
     plan = recipe(own, params.seed, batches.size, batches.steps_per_epoch, label, cost)
     resolved = {
         **asdict(plan),

@@ -1,4 +1,4 @@
-"""Gradients of every objective on one global batch, of this process or of its share among several."""  # noqa: E501
+"""Gradients of some objectives on one global batch, of this process or of its share among several."""  # noqa: E501
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from itertools import product
 import torch
 from torch import nn
 
-from stages.core import plugins
 from stages.core.image.backbones import create_backbone
 from stages.core.image.views.engine import ViewEngine
 from stages.core.random import generator
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
-from stages.pretrain.method import METHODS, method_class
+from stages.pretrain.method import method_class
 from tests.pretrain.pretraining import small_data
 
+NAMES = ("barlow_twins", "byol", "instance", "simclr", "simsiam", "vicreg")
+"""One for each way to gather; tests/families asks all objectives, of replicated networks in fp64.
+"""
 BATCH = 32
 REPLICATED, SHARDED = "test_resnet", "test_vit"
 PRECISIONS = {"fp32": torch.float32, "fp64": torch.float64}
@@ -31,7 +33,7 @@ def gradients() -> dict[str, torch.Tensor]:
     network.
     """
     found: dict[str, torch.Tensor] = {}
-    for (precision, network), name in product(LOOKED_AT, plugins.names(METHODS)):
+    for (precision, network), name in product(LOOKED_AT, NAMES):
         found |= {
             f"{precision}/{network}/{name}/{key}": g
             for key, g in _of(name, network, PRECISIONS[precision]).items()
@@ -58,13 +60,8 @@ def _of(name: str, network: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     backbone = create_backbone(network, 1, 16, seed=0)
     module = kind(backbone, kind.Settings(), len(data.rows), 0).train().to(dtype)
     distributed.synchronised(module)
-    batches = ViewBatches(
-        Pixels(data.store, data.rows),
-        ViewEngine(data.policy, kind.views, data.preprocess),
-        BATCH,
-        0,
-        data.ids,
-    )
+    engine = ViewEngine(data.policy, module.views, data.preprocess)
+    batches = ViewBatches(Pixels(data.store, data.rows), engine, BATCH, 0, data.ids)
     share = BATCH // distributed.world()
     views = batches(0, slice(distributed.rank() * share, (distributed.rank() + 1) * share))
     views = replace(

@@ -11,6 +11,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,11 +74,16 @@ def small_data(count: int = 160) -> Data:
     )
 
 
-def run(params: Params, method: str = "simclr", data: Data | None = None) -> Trained:
+def run(
+    params: Params,
+    method: str = "simclr",
+    data: Data | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Trained:
     """Pretrain in the working directory."""
     compute.deterministic()
     with Tracker("pretrain") as track:
-        return pretrain(method, {}, data or small_data(), params, track, "pretrained")
+        return pretrain(method, settings or {}, data or small_data(), params, track, "pretrained")
 
 
 def killing_at(step: int) -> type[SimCLR]:

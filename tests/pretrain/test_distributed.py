@@ -10,13 +10,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from stages.core import plugins
 from stages.core.image.backbones import create_backbone
 from stages.core.io import read_json
 from stages.core.training import distributed
 from stages.pretrain import launch
-from stages.pretrain.method import METHODS
-from tests.pretrain.gradients import REPLICATED, SHARDED, gradients
+from tests.pretrain.gradients import NAMES, REPLICATED, SHARDED, gradients
 from tests.pretrain.pretraining import quick, run
 from tests.pretrain.two_processes import sharding
 from tests.support.transfer import ROOT
@@ -87,7 +85,7 @@ def largest_gap(some, others):
     return max(float((others[key] - gradient).abs().max()) for key, gradient in some.items())
 
 
-@pytest.mark.parametrize("name", plugins.names(METHODS))
+@pytest.mark.parametrize("name", NAMES)
 def test_two_gloo_processes_give_the_gradient_of_one(both, name):
     one, two = (of(gradients, "fp32", REPLICATED, name) for gradients in both)
     assert max(float(gradient.abs().max()) for gradient in one.values()) > 100 * TOLERANCE
@@ -98,7 +96,7 @@ def test_a_gradient_that_two_gathers_share_is_summed_once_for_each(both):
     torch.testing.assert_close(both[1]["gathered"], both[0]["gathered"])
 
 
-@pytest.mark.parametrize("name", plugins.names(METHODS))
+@pytest.mark.parametrize("name", NAMES)
 def test_two_processes_that_share_out_a_transformer_give_the_gradient_of_one(both, name):
     """Exactly, in fp64. In fp32 to 1e-5, or to what one process is off the exact gradient by
     rounding where that is more (SimCLR: 2.7e-5).

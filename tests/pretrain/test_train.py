@@ -9,7 +9,6 @@ import torch
 from safetensors.torch import load_file
 from sklearn.neighbors import KNeighborsClassifier
 
-from stages.core import plugins
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.image.backbones import create_backbone
 from stages.core.image.jpeg_store import JpegWriter
@@ -17,10 +16,11 @@ from stages.core.image.pixel_store import PixelStore
 from stages.core.random import generator
 from stages.core.training import batches
 from stages.pretrain import probe, train
-from stages.pretrain.method import METHODS, method_class
+from stages.pretrain.method import method_class
 from stages.pretrain.methods.simclr import SimCLR
 from stages.pretrain.probe import Probe
 from stages.pretrain.report import COLUMNS, curve
+from tests.pretrain.gradients import NAMES
 from tests.pretrain.pretraining import quick, run, small_data
 
 
@@ -35,7 +35,7 @@ def weights(trained):
     )
 
 
-@pytest.mark.parametrize("name", plugins.names(METHODS))
+@pytest.mark.parametrize("name", NAMES)
 def test_every_objective_lowers_its_loss_and_names_its_paper(name):
     trained = run(
         quick(pretrain__epochs=8, pretrain__warmup=0.0, pretrain__learning_rate=0.003), name

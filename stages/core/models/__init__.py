@@ -1,4 +1,1 @@
-"""Models: artifacts on disk, inference and export.
-
-May import `image` and below. Begin with `artifact.py`.
-"""
+"""Networks: what stands on top of a backbone."""

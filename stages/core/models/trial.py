@@ -1,5 +1,5 @@
-"""``python -m stages.core.models.trial JSON``: one training step and one look with the networks of a run,
-before anything runs.
+"""``python -m stages.core.models.trial JSON``: one training step and one look with the networks of
+a run, before anything runs.
 
 A name says neither whether a network can be built at the size of the images, nor whether it can be
 trained there, nor how large it is. So both are built and tried as pretraining will use them; the

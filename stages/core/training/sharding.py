@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from stages.core.compute import device
@@ -59,6 +59,15 @@ def sharded(module: nn.Module) -> nn.Module:
     backbones = [child for child in module.modules() if isinstance(child, Backbone)]
     for unit in [*blocks(module), *backbones, module]:
         fully_shard(unit, mesh=mesh)
+    for backbone in backbones:
+        for other in (
+            "tokens",
+            "features_and_tokens",
+            "feature_maps",
+            "features_and_maps",
+            "features_and_places",
+        ):
+            register_fsdp_forward_method(backbone, other)
     return module
 
 

@@ -10,12 +10,11 @@ class ViewPlan:
     """How many views of each image, and which.
 
     Attributes:
-        whole: views at full size.
-        local: further small crops (multi-crop).
-        local_size: their side as a share of the full side.
-        mask: name of a mask operation whose patch mask each full view carries, or None.
-        mask_ratio: share of patches masked.
-        patches: mask cells per side.
+        whole: views at full size. local: further small crops (multi-crop). local_size: their side
+        as a share of the full side. mask: name of a mask operation whose patch mask each full view
+        carries, or None. mask_ratio: share of patches masked. patches: mask cells per side.
+        chances: uniform numbers drawn for each image, for what an objective itself decides by
+        chance.
     """
 
     whole: int = 2
@@ -24,6 +23,7 @@ class ViewPlan:
     mask: str | None = None
     mask_ratio: float = 0.6
     patches: int = 8
+    chances: int = 0
 
 
 def one_view() -> ViewPlan:

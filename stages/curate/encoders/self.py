@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.core import compute
 from stages.core.errors import ConfigError
@@ -21,6 +20,7 @@ from stages.core.image.backbones import Backbone, create_backbone
 from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.engine import ViewEngine, Views
 from stages.core.image.views.policy import Policy
+from stages.core.losses.contrastive import nt_xent
 from stages.core.models.artifact import load_encoder, save_model
 from stages.core.random import generator
 from stages.core.training.batches import Pixels, ViewBatches
@@ -60,17 +60,8 @@ class Contrast(nn.Module):
 
     def forward(self, views: Views) -> dict[str, Tensor]:
         """``{"loss": …}``."""
-        return {"loss": contrast(self.projector(self.backbone(views.images)), TEMPERATURE)}
-
-
-def contrast(projected: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of telling each row's other view from the rest; ``projected`` ``(2n, D)``, view
-    by view.
-    """
-    unit = F.normalize(projected.float(), dim=1)
-    likeness = (unit @ unit.T / temperature).fill_diagonal_(-torch.inf)
-    partner = torch.arange(len(unit), device=unit.device).roll(len(unit) // 2)
-    return F.cross_entropy(likeness, partner)
+        first, second = self.projector(self.backbone(views.images)).chunk(2)
+        return {"loss": nt_xent(first, second, TEMPERATURE)}
 
 
 def identity(source: Source, argument: str) -> list[str]:

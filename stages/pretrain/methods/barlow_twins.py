@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from stages.core.image.views.engine import Views
-from stages.pretrain.losses import barlow_twins
+from stages.core.losses.redundancy import barlow_twins
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
 @method(
-    "barlow_twins", paper="Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021"
+    "barlow_twins",
+    paper="Barlow Twins: Self-Supervised Learning via Redundancy Reduction, 2021",
+    kind="negative-free",
 )
 class BarlowTwins(Projected):
     """Redundancy reduction."""

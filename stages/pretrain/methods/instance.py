@@ -8,9 +8,10 @@ from typing import Any
 
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
+from stages.core.losses.contrastive import instance_cross_entropy
+from stages.core.models.heads import linear
 from stages.core.views.plan import two_views
-from stages.pretrain.losses import instance_cross_entropy
-from stages.pretrain.method import Losses, Method, MethodSettings, linear, method
+from stages.pretrain.method import Losses, Method, MethodSettings, method
 
 
 @method(
@@ -19,6 +20,7 @@ from stages.pretrain.method import Losses, Method, MethodSettings, linear, metho
         "Discriminative Unsupervised Feature Learning with Exemplar Convolutional Neural Networks,"
         " 2014"
     ),
+    kind="control",
 )
 class Instance(Method):
     """A classifier over image numbers, on the directions of features."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from stages.core.image.views.engine import Views
-from stages.pretrain.losses import nt_xent
+from stages.core.losses.contrastive import nt_xent
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
 @method(
-    "simclr", paper="A Simple Framework for Contrastive Learning of Visual Representations, 2020"
+    "simclr",
+    paper="A Simple Framework for Contrastive Learning of Visual Representations, 2020",
+    kind="contrastive",
 )
 class SimCLR(Projected):
     """Contrast within the batch."""

@@ -8,12 +8,17 @@ from typing import Any
 
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
+from stages.core.losses.regression import normalised_mse
+from stages.core.models.heads import mlp, predictor
 from stages.core.views.plan import two_views
-from stages.pretrain.losses import negative_cosine
-from stages.pretrain.method import Losses, Method, MethodSettings, method, mlp
+from stages.pretrain.method import Losses, Method, MethodSettings, method
 
 
-@method("simsiam", paper="Exploring Simple Siamese Representation Learning, 2020")
+@method(
+    "simsiam",
+    paper="Exploring Simple Siamese Representation Learning, 2020",
+    kind="negative-free",
+)
 class SimSiam(Method):
     """Siamese prediction without negatives, momentum or large batches."""
 
@@ -29,13 +34,13 @@ class SimSiam(Method):
         self.projector = mlp(
             (backbone.num_features, *settings.projector), seed, "projector", last_norm=True
         )
-        self.predictor = mlp((width, settings.predictor, width), seed, "predictor")
+        self.predictor = predictor(width, settings.predictor, seed, "predictor")
 
     def forward(self, views: Views) -> Losses:
         """Symmetric: each view predicts the other."""
-        embeddings = self.projector(self.features(views.images))
+        embeddings = self.projected(views.images)
         first, second = embeddings.chunk(2)
         from_first, from_second = self.predictor(embeddings).chunk(2)
         return {
-            "loss": (negative_cosine(from_first, second) + negative_cosine(from_second, first)) / 2
+            "loss": (normalised_mse(from_first, second) + normalised_mse(from_second, first)) / 2
         }

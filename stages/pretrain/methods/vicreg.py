@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.core.image.views.engine import Views
-from stages.pretrain.losses import vicreg
+from stages.core.losses.redundancy import vicreg
 from stages.pretrain.method import Losses, MethodSettings, Projected, method
 
 
@@ -12,6 +12,7 @@ from stages.pretrain.method import Losses, MethodSettings, Projected, method
     paper=(
         "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised Learning, 2021"
     ),
+    kind="negative-free",
 )
 class VICReg(Projected):
     """Variance, invariance, covariance."""

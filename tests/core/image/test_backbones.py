@@ -64,3 +64,67 @@ def test_a_wrong_name_is_answered_with_the_nearest():
         create_backbone("resnet18x", 3, 32, seed=0)
     with pytest.raises(ConfigError, match="torchvision has no"):
         create_backbone("torchvision:nothing", 3, 32, seed=0)
+
+
+@pytest.fixture
+def transformer():
+    return create_backbone("test_vit", 1, 16, seed=0).eval()
+
+
+def test_tokens_of_a_transformer_pool_to_its_features(transformer):
+    images = torch.rand(2, 1, 16, 16)
+    pooled, tokens = transformer.features_and_tokens(images)
+    torch.testing.assert_close(pooled, transformer(images))
+    assert transformer.grid == 8
+    assert tokens.shape == (2, 64, 64)
+    torch.testing.assert_close(transformer.tokens(images), tokens)
+
+
+def test_a_kept_subset_of_patches_is_all_that_the_transformer_sees(transformer):
+    images, keep = torch.rand(2, 1, 16, 16), torch.tensor([[0, 9, 63], [5, 4, 3]])
+    tokens = transformer.tokens(images, keep)
+    assert tokens.shape == (2, 3, 64)
+    changed = images.clone()
+    changed[0, :, :2, 2:4] += 1  # patch 1, which the first image does not keep
+    torch.testing.assert_close(transformer.tokens(changed, keep), tokens)
+    changed[0, :, :2, :2] += 1  # patch 0
+    assert not torch.allclose(transformer.tokens(changed, keep)[0], tokens[0])
+    everything = torch.arange(64).repeat(2, 1)
+    torch.testing.assert_close(transformer.tokens(images, everything), transformer.tokens(images))
+
+
+def test_hidden_patches_are_shown_as_the_mask_token(transformer):
+    images, hidden = torch.rand(2, 1, 16, 16), torch.zeros(2, 64, dtype=torch.bool)
+    hidden[:, 0] = True
+    token = torch.ones(64)
+    shown = transformer.tokens(images, hidden=hidden, mask_token=token)
+    images[:, :, :2, :2] = 0.5
+    torch.testing.assert_close(transformer.tokens(images, hidden=hidden, mask_token=token), shown)
+
+
+def test_smaller_images_get_interpolated_positions(transformer):
+    assert transformer(torch.rand(2, 1, 8, 8)).shape == (2, 64)
+    assert transformer.tokens(torch.rand(2, 1, 8, 8)).shape == (2, 16, 64)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_vit", "test_efficientnet", "convnext_atto"])
+def test_feature_maps_go_from_fine_to_coarse_and_pool_to_the_features(name):
+    backbone = create_backbone(name, 1, 16, seed=0).eval()
+    images = torch.rand(2, 1, 16, 16)
+    pooled, maps = backbone.features_and_maps(images)
+    torch.testing.assert_close(pooled, backbone(images))
+    sides = [found.shape[-1] for found in maps]
+    assert len(maps) > 2
+    assert sides == sorted(sides, reverse=True)
+    assert [found.shape for found in backbone.feature_maps(images)] == [
+        found.shape for found in maps
+    ]
+
+
+def test_what_a_network_does_not_have_is_one_line():
+    resnet = create_backbone("test_resnet", 1, 16, seed=0)
+    with pytest.raises(ConfigError, match="test_resnet has no patch tokens; choose"):
+        resnet.tokens(torch.rand(2, 1, 16, 16))
+    torchvisions = create_backbone("torchvision:resnet18", 1, 16, seed=0)
+    with pytest.raises(ConfigError, match="no feature maps; choose"):
+        torchvisions.feature_maps(torch.rand(2, 1, 16, 16))

@@ -31,12 +31,13 @@ class View:
     Attributes:
         images: ``(N, C, H, W)`` float32, normalised. drawn: what each operation drew, by its name.
         mask: ``(N, P, P)`` bool on the patch grid, true where hidden, if the objective asked for
-        one.
+        one. warp: where its pixels were read.
     """
 
     images: Tensor
     drawn: Mapping[str, Drawn]
     mask: Tensor | None = None
+    warp: Warp | None = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class Views:
         whole: full-size views.
         local: small crops.
         index: ``(N,)`` int64, which pretraining image each row is.
+        chances: ``(N, k)`` uniform on 0…1, if the objective asked for them.
     """
 
     whole: tuple[View, ...]
     local: tuple[View, ...]
     index: Tensor
+    chances: Tensor | None = None
 
     @property
     def images(self) -> Tensor:
@@ -93,6 +96,8 @@ class ViewEngine:
                 }
             draws.append(drawn)
         draws += [_sample(self.local, n, self.size, generator) for _ in range(self.plan.local)]
+        if self.plan.chances:
+            draws[0]["chances"] = {"chances": torch.rand(n, self.plan.chances, generator=generator)}
         return draws
 
     def apply(self, images: Tensor, draws: Draws, index: Tensor) -> Views:
@@ -104,11 +109,14 @@ class ViewEngine:
         for number, drawn in enumerate(draws):
             whole = number < self.plan.whole
             steps = self.whole[number % len(self.whole)] if whole else self.local
-            view = _apply(steps, pixels, drawn, self.size if whole else self.local_size)
+            view, warp = _apply(steps, pixels, drawn, self.size if whole else self.local_size)
             view = self.preprocess.normalise(view).contiguous(memory_format=torch.channels_last)
             mask = drawn["mask"]["mask"].to(images.device) if "mask" in drawn else None
-            made.append(View(view, drawn, mask))
-        return Views(tuple(made[: self.plan.whole]), tuple(made[self.plan.whole :]), index)
+            made.append(View(view, drawn, mask, warp))
+        found = draws[0].get("chances")
+        chances = found["chances"].to(images.device) if found else None
+        whole_views, local_views = made[: self.plan.whole], made[self.plan.whole :]
+        return Views(tuple(whole_views), tuple(local_views), index, chances)
 
 
 def part(draws: Draws, rows: slice) -> Draws:
@@ -130,7 +138,7 @@ def augment(
     steps, size = _steps(policy_ops), (images.shape[2], images.shape[3])
     return _apply(
         steps, images.float().div_(255), _sample(steps, len(images), size, generator), size
-    )
+    )[0]
 
 
 def _steps(ops: tuple[dict[str, Any], ...]) -> list[_Step]:
@@ -145,7 +153,7 @@ def _sample(
 
 def _apply(
     steps: list[_Step], pixels: Tensor, drawn: dict[str, Drawn], size: tuple[int, int]
-) -> Tensor:
+) -> tuple[Tensor, Warp]:
     warp = Warp.of(pixels)
     moved = size != tuple(pixels.shape[2:])
     for step in steps:
@@ -155,4 +163,4 @@ def _apply(
     for step in steps:
         if step.name not in GEOMETRY:
             view = step.module.apply(view, drawn[step.name])
-    return view
+    return view, warp

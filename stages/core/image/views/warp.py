@@ -72,7 +72,7 @@ def _weights(start: Tensor, extent: Tensor, mirrored: Tensor, length: int, out: 
     """Triangle-filter weights ``(N, out, length)`` that read ``extent`` pixels from ``start`` on,
     each row summing to 1.
     """
-    centre, scale = _centres(start, extent, mirrored, out)
+    centre, scale = centres(start, extent, mirrored, out)
     support = scale.clamp(min=1).view(-1, 1, 1)
     pixel = torch.arange(length, device=start.device, dtype=torch.float32) + 0.5
     weights = (1 - (pixel.view(1, 1, -1) - centre.unsqueeze(2)).abs_().div_(support)).clamp_(min=0)
@@ -81,9 +81,9 @@ def _weights(start: Tensor, extent: Tensor, mirrored: Tensor, length: int, out: 
     return weights.div_(weights.sum(dim=2, keepdim=True))
 
 
-def _centres(start: Tensor, extent: Tensor, mirrored: Tensor, out: int) -> tuple[Tensor, Tensor]:
-    """Where each of ``out`` pixels is centred in the input ``(N, out)``, and input pixels per
-    output pixel ``(N,)``.
+def centres(start: Tensor, extent: Tensor, mirrored: Tensor, out: int) -> tuple[Tensor, Tensor]:
+    """Return where each of ``out`` pixels is centred in the input ``(N, out)``, and input pixels
+    per output pixel ``(N,)``.
     """
     scale = extent / out
     step = (torch.arange(out, device=start.device, dtype=torch.float32) + 0.5).unsqueeze(0)
@@ -95,8 +95,8 @@ def _turned(images: Tensor, warp: Warp, size: Sequence[int]) -> Tensor:
     """Bilinear sampling along turned axes; what lies outside the image is black."""
     height, width = images.shape[2:]
     box, mirrored = warp.box, warp.mirrored
-    y, _ = _centres(box[:, 0], box[:, 2], mirrored[:, 0], size[0])
-    x, _ = _centres(box[:, 1], box[:, 3], mirrored[:, 1], size[1])
+    y, _ = centres(box[:, 0], box[:, 2], mirrored[:, 0], size[0])
+    x, _ = centres(box[:, 1], box[:, 3], mirrored[:, 1], size[1])
     y = _kept_inside(y, box[:, 0], box[:, 2]) - height / 2
     x = _kept_inside(x, box[:, 1], box[:, 3]) - width / 2
     assert warp.matrix is not None
