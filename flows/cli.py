@@ -197,14 +197,6 @@ def doctor() -> None:
     sys.exit(show(examine()))
 
 
-@app.command()
-def methods() -> None:
-    """List what there is to choose from, with paper and settings."""
-    from flows.pipeline.catalogue import show
-
-    show()
-
-
 def _report(result: Result, request: Any) -> None:
     """The table, the version with its gates, where to look next; then the exit code the run
     deserves.

@@ -38,6 +38,7 @@ def versions() -> None:
     root = enter()
     from flows.data.versions import DataVersion
     from flows.project import worktrees
+    from flows.project.git import git
     from stages.core import paths
 
     names = worktrees.data_tags(root)
@@ -48,7 +49,7 @@ def versions() -> None:
         )
     for name in names:
         version = DataVersion(root, name)
-        about = worktrees.git(
+        about = git(
             root, "tag", "--list", "--format=%(contents:subject)", f"{worktrees.DATA_TAGS}{name}"
         )
         print(

@@ -25,6 +25,7 @@ from flows.experiment.state import CellResult, ExperimentState
 from flows.pipeline.run import PipelineRun, Say
 from flows.pipeline.stage import StageDied
 from flows.project import environment, worktrees
+from flows.project.git import read_at
 from flows.project.params_file import override
 from flows.registry import stage_inputs
 from stages.core import paths
@@ -89,9 +90,7 @@ def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
         root = Path(spec.root)
         worktrees.add(root, place, spec.code)
         environment.enter(place)
-        entries = run_cache.pin(
-            spec.data_stages, worktrees.read_at(root, spec.data[cell.data], "dvc.lock")
-        )
+        entries = run_cache.pin(spec.data_stages, read_at(root, spec.data[cell.data], "dvc.lock"))
         override(_of_the_data(list(entries.values())))
         override(cell.assignments)
         READY.touch()

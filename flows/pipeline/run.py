@@ -4,13 +4,11 @@ MLflow, not Prefect.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +20,6 @@ from flows.adapters.mlflow.recorder_client import RecorderClient
 from flows.adapters.mlflow.store import flatten
 from flows.pipeline.launch import run_stage
 from flows.pipeline.stage import See, StageExecution
-from flows.project.environment import git
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
@@ -35,7 +32,6 @@ CHATTER = re.compile(
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR:"
     r" failed to reproduce|\s*$)"
 )
-LOCK_FILE = Path("requirements.lock")
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
 
@@ -207,21 +203,6 @@ def known_seconds() -> dict[str, float]:
     except (DataError, OSError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def provenance() -> dict[str, str]:
-    """What the code of this run was: commit, whether it was changed since, the locked packages."""
-    commit = git("rev-parse", "HEAD")
-    if not commit:
-        return {"git.commit": "none", "git.dirty": "true"}
-    dirty = bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
-    locked = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest() if LOCK_FILE.is_file() else "none"
-    return {
-        "git.commit": commit,
-        "mlflow.source.git.commit": commit,
-        "git.dirty": str(dirty).lower(),
-        "requirements.sha256": locked,
-    }
 
 
 def headline(node: Node) -> str:

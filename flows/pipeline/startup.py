@@ -13,7 +13,8 @@ from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Plan
 from flows.adapters.mlflow import recorder_client
 from flows.pipeline.request import RunRequest
-from flows.pipeline.run import PipelineRun, provenance
+from flows.pipeline.run import PipelineRun
+from flows.project.provenance import provenance
 from flows.registry import stage_inputs
 from stages.core.params import Params, load_params
 

@@ -5,7 +5,6 @@ read, nothing phones home.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -95,12 +94,3 @@ def enter(root: Path) -> Path:
 
         endpoints.use()
     return root
-
-
-def git(*arguments: str) -> str:
-    """The output of one git command in the project, stripped; empty where git says no."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ConfigError("git is not installed: lineage needs it") from None
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -4,15 +4,13 @@ elsewhere, removed without a trace.
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
 from filelock import FileLock
 
 from flows.adapters.dvc.repository import share_cache
+from flows.project.git import git
 from stages.core import paths
 from stages.core.errors import ConfigError, nearest
 
@@ -23,49 +21,6 @@ SHARED = (paths.RESUME,)
 """Folders that worktrees share with the project: a killed training goes on wherever its stage is
 run again.
 """
-IDENTITY = {
-    "GIT_AUTHOR_NAME": "rootstock",
-    "GIT_AUTHOR_EMAIL": "rootstock@localhost",
-    "GIT_COMMITTER_NAME": "rootstock",
-    "GIT_COMMITTER_EMAIL": "rootstock@localhost",
-}
-
-
-def git(root: Path, *arguments: str, **environment: str) -> str:
-    """Output of a git command in ``root``, stripped.
-
-    Raises:
-        ConfigError: git's own words, when it refuses.
-    """
-    settings = {**os.environ, **environment}
-    done = subprocess.run(
-        ["git", *arguments], cwd=root, capture_output=True, text=True, env=settings, check=False
-    )
-    if done.returncode:
-        words = " ".join(done.stderr.split()).removeprefix("fatal: ")
-        raise ConfigError(
-            f"git {' '.join(arguments[:2])}: {words or f'exit code {done.returncode}'}"
-        )
-    return done.stdout.strip()
-
-
-def snapshot(root: Path, name: str) -> str:
-    """Commit id of the working tree as it is: HEAD when nothing changed, else a commit beside the
-    branch, kept by a ref.
-
-    Neither the branch, nor the index, nor a file is touched; files that git ignores are left out.
-    """
-    head = git(root, "rev-parse", "HEAD^{commit}")
-    with tempfile.TemporaryDirectory() as folder:
-        index = str(Path(folder) / "index")
-        git(root, "read-tree", head, GIT_INDEX_FILE=index)
-        git(root, "add", "-A", ".", GIT_INDEX_FILE=index)
-        tree = git(root, "write-tree", GIT_INDEX_FILE=index)
-    if tree == git(root, "rev-parse", f"{head}^{{tree}}"):
-        return head
-    commit = git(root, "commit-tree", tree, "-p", head, "-m", f"Working tree of {name}", **IDENTITY)
-    git(root, "update-ref", f"refs/rootstock/{name}", commit)
-    return commit
 
 
 def resolve(root: Path, version: str) -> str:
@@ -131,14 +86,6 @@ def expand(root: Path, text: str) -> list[str]:
     if not versions:
         raise ConfigError("--data: name at least one dataset version, for example v1,v2 or WORKDIR")
     return list(dict.fromkeys(versions))
-
-
-def read_at(root: Path, commit: str, path: str) -> str:
-    """Text of a file at a commit; empty where it is not there."""
-    done = subprocess.run(
-        ["git", "show", f"{commit}:{path}"], cwd=root, capture_output=True, text=True, check=False
-    )
-    return done.stdout if done.returncode == 0 else ""
 
 
 def add(root: Path, path: Path, commit: str) -> None:
