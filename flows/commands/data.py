@@ -16,7 +16,9 @@ command = typer.Typer(
 @command.command()
 def tag(
     name: Annotated[str, typer.Argument(metavar="NAME", help="For example v3.")],
-    message: Annotated[str, typer.Option("-m", "--message", help="What is new in it.")],
+    message: Annotated[
+        str, typer.Option("-m", "--message", help="What this version adds or changes.")
+    ],
 ) -> None:
     """Name the data of the workspace.
 

@@ -221,8 +221,8 @@ class TrainingData(DataVersion):
 
     def _fetch(self, repo: Any, path: Path) -> None:
         raise ConfigError(
-            f"{path} behind {self.name} is not in DVC's cache: dvc pull --all-commits brings what"
-            " was ever committed"
+            f"{path} behind {self.name} is not in DVC's cache: dvc pull --all-commits fetches"
+            " everything that was ever committed"
         )
 
 

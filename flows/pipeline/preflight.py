@@ -41,7 +41,7 @@ def check_choices(params: Params, sources: bool = True) -> None:
             gates.load(gate), "SHARE", False
         ):  # true is no more than 1 either
             raise ConfigError(
-                f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a share, from 0 to 1"
+                f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a fraction, 0 to 1"
             )
     check_audits(params.validate_)
     check_steps(params.curate)

@@ -1,4 +1,4 @@
-"""What is made ready for a pipeline run, and what comes of it."""
+"""Startup: the plan and the provenance, prepared before a pipeline run, and its result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it."""
+    """Result of a pipeline run: the run itself and its promotion, if there was one."""
 
     run: PipelineRun
     promotion: Promotion | None

@@ -1,4 +1,4 @@
-"""``rootstock doctor``: what this machine can do, what is missing, and how to mend it."""
+"""``rootstock doctor``: what this machine can do, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ print(json.dumps(facts))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: how it stands, what was found, and how to mend it where it is not well."""  # noqa: E501
+    """Result of one check: its state, what was found, and how to fix it."""
 
     subject: str
     state: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(root: Path | None = None) -> list[Finding]:
@@ -65,8 +65,8 @@ def show(findings: list[Finding]) -> int:
     """Print them; 2 where something fails, else 0."""
     for finding in findings:
         print(f"{finding.state:<5} {finding.subject:<14} {finding.found}")
-        if finding.mend:
-            print(f"{'':<21}→ {finding.mend}")
+        if finding.fix:
+            print(f"{'':<21}→ {finding.fix}")
     return 2 if any(finding.state == FAIL for finding in findings) else 0
 
 

@@ -46,7 +46,7 @@ def _advice(said: str) -> str:
     )
 
 
-def mend_locks(repo: Any) -> None:
+def repair_locks(repo: Any) -> None:
     """Take processes that ended without a word out of DVC's record of who reads and writes what.
 
     DVC itself takes them out one by one with a warning each, and gives up on a record that a killed

@@ -1,6 +1,4 @@
-"""Runs that a killed process left open: who kept its books closes them, or the next run on the same
-machine, also at Prefect.
-"""
+"""Orphaned runs: close in MLflow and in Prefect what a killed process left open."""
 
 from __future__ import annotations
 
@@ -48,9 +46,7 @@ def close(store: Store) -> list[str]:
 
 
 def mark_crashed(tags: Mapping[str, str]) -> None:
-    """Let Prefect, where its server still answers, call the flow run crashed that these tags name
-    and that is said to run.
-    """
+    """Mark the flow run named in ``tags`` as crashed, if Prefect still lists it as running."""
     server, flow_run = os.environ.get("PREFECT_API_URL"), tags.get(FLOW_RUN)
     if not (server and flow_run):
         return
