@@ -98,9 +98,13 @@ def pipeline(
     environment.enter(environment.find_root())
     request = RunRequest(to, tuple(force or ()), tuple(overrides or ()), pool)
     prepared = PREPARED.get() or Preparation(request)
-    books = recorder_client.RecorderClient({**prepared.provenance(), **_facts(request)})
+    recorder = recorder_client.RecorderClient({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(
-        prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped
+        prepared.plan(),
+        recorder,
+        frozenset(request.force),
+        request.pool,
+        cancelled=prepared.stopped,
     )
     box = RESULT.get({})
     promoted = None
@@ -183,7 +187,7 @@ def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[Non
         logger.info(line)
         summary.console("promote", line)
 
-    result = run.ledger.call(promote_run, params.promote, say=say)
+    result = run.recorder.call(promote_run, params.promote, say=say)
     box.append(result)
     if result.refused:
         raise Refused(result.verdict)

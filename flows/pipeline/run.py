@@ -15,8 +15,7 @@ from uuid import uuid4
 from flows.adapters.dvc import client, lockfile, staleness
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Node, Plan
-from flows.adapters.mlflow.recorder import Closed, RunRecorder
-from flows.adapters.mlflow.recorder_client import RecorderClient
+from flows.adapters.mlflow.recorder import Closed, Recorder
 from flows.adapters.mlflow.store import flatten
 from flows.pipeline.launch import run_stage
 from flows.pipeline.stage import See, StageExecution
@@ -61,7 +60,7 @@ class PipelineRun:
     """
 
     plan: Plan
-    ledger: RunRecorder | RecorderClient
+    recorder: Recorder
     force: frozenset[str] = frozenset()
     pool: str | None = None
     key: str = field(default_factory=lambda: uuid4().hex[:8])
@@ -113,7 +112,7 @@ class PipelineRun:
         states = {name: self.outcomes[name].state for name in self.plan.order}
         status = "KILLED" if self.cancelled.is_set() else "FAILED" if self.failure else "FINISHED"
         try:
-            self.closed = self.ledger.end(states, status)
+            self.closed = self.recorder.end(states, status)
         except RootstockError as error:
             self.failure = self.failure or error
             return
@@ -149,7 +148,7 @@ class PipelineRun:
             return self._link(
                 node, "restored" if execution.restored else "cached", time.monotonic() - began
             )
-        self.ledger.finish(node.name, entry)
+        self.recorder.finish(node.name, entry)
         staleness.remember(entry)
         seconds = time.monotonic() - began
         self._remember_seconds(node.name, seconds)
@@ -165,7 +164,7 @@ class PipelineRun:
         """Ask DVC to bring the stage up to date; follow it to its end."""
         if self.cancelled.is_set():
             raise Cancelled(f"{node.name} was not begun: the run was stopped")
-        execution = StageExecution(self.ledger, node.name, self.key, see)
+        execution = StageExecution(self.recorder, node.name, self.key, see)
         with run_stage(
             node.name, execution.stream.path, node.name in self.force, self.pool
         ) as process:
@@ -188,7 +187,7 @@ class PipelineRun:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen
         it.
         """
-        run, imported = self.ledger.link(lockfile.read_entry(node.name))
+        run, imported = self.recorder.link(lockfile.read_entry(node.name))
         return Outcome(
             node.name, state, seconds, run, headline(node), "imported" if imported else ""
         )

@@ -210,6 +210,7 @@ def _locks(root: Path) -> Iterator[Finding]:
     second lock is not.
     """
     from flows.adapters.dvc.repository import read_holders
+    from flows.process import identity
 
     record = root / ".dvc" / "tmp" / "rwlock"
     entries = read_holders(record)
@@ -218,7 +219,7 @@ def _locks(root: Path) -> Iterator[Finding]:
         *(holder for holders in entries.get("read", {}).values() for holder in holders),
     ]
     holders = {int(holder["pid"]) for holder in held}
-    dead = sorted(pid for pid in holders if not Path(f"/proc/{pid}").exists())
+    dead = sorted(pid for pid in holders if not identity.alive(pid))
     if dead:
         yield Finding(
             "dvc locks",

@@ -7,14 +7,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from filelock import FileLock
-
 from flows.adapters.dvc.repository import share_cache
+from flows.process.locks import lock
 from flows.project.git import git
 from stages.core import paths
 from stages.core.errors import ConfigError, nearest
 
 DATA_TAGS = "data/"
+LOCK = paths.STATE / "worktrees.lock"
 WORKDIR = "WORKDIR"
 """The name of the working tree among dataset versions."""
 SHARED = (paths.RESUME,)
@@ -93,7 +93,7 @@ def add(root: Path, path: Path, commit: str) -> None:
 
     What a killed predecessor left at ``path`` is replaced.
     """
-    with _lock(root):
+    with lock(root / LOCK):
         _forget(root, path)
         path.parent.mkdir(parents=True, exist_ok=True)
         git(root, "worktree", "add", "--detach", "--force", str(path), commit)
@@ -106,7 +106,7 @@ def add(root: Path, path: Path, commit: str) -> None:
 
 def remove(root: Path, path: Path) -> None:
     """Take a worktree away, whatever state it is in."""
-    with _lock(root):
+    with lock(root / LOCK):
         _forget(root, path)
 
 
@@ -116,9 +116,3 @@ def _forget(root: Path, path: Path) -> None:
             (path / shared).unlink()
     shutil.rmtree(path, ignore_errors=True)
     git(root, "worktree", "prune")
-
-
-def _lock(root: Path) -> FileLock:
-    folder = root / paths.STATE
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / "worktrees.lock")

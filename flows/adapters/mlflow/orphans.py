@@ -34,7 +34,8 @@ def close(store: Store) -> list[str]:
     closed = []
     for run in running:
         host, _, process = run.data.tags.get(PROCESS, "").partition(" ")
-        if host == platform.node() and not _alive(process):
+        pid, _, since = process.partition(" ")
+        if host == platform.node() and not (since and identity.alive(int(pid), since)):
             store.tag(
                 run.info.run_id,
                 {"rootstock.error": "the process that wrote this run ended without a word"},
@@ -94,8 +95,3 @@ def _post(address: str, body: dict[str, Any], patience: float) -> Any:
     )
     with urllib.request.urlopen(asked, timeout=patience) as answer:
         return json.load(answer)
-
-
-def _alive(process: str) -> bool:
-    pid, _, began = process.partition(" ")
-    return bool(began) and identity.began(int(pid)) == began
