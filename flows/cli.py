@@ -55,11 +55,11 @@ DEBUG = False
 FULL = {errno.ENOSPC, errno.EDQUOT}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 RIGHTS = (
-    "who calls rootstock must be able to write the project, with .dvc, .prefect and .rootstock in"
-    " it (chown, chmod, mount)"
+    "rootstock needs write access to the project directory, including .dvc, .prefect and"
+    " .rootstock (chown, chmod, mount)"
 )
 WIDE = 200
-"""Signs in a line of the table where nobody's terminal says how many there are."""
+"""Characters in a line of the table where no terminal says how many fit."""
 STDOUT = 1
 INTERRUPTED = 130
 """What Typer makes of a run that was stopped inside another command, such as a drift check that
@@ -89,7 +89,7 @@ def main() -> None:
             raise
         print(f"rootstock: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except BrokenPipeError:  # who was reading has read enough
+    except BrokenPipeError:  # the reader closed the pipe
         sys.exit(0)
     except OSError as error:
         if DEBUG or error.errno not in {*FORBIDDEN, *FULL}:
@@ -201,14 +201,6 @@ def doctor() -> None:
     sys.exit(show(examine()))
 
 
-@app.command()
-def methods() -> None:
-    """List what there is to choose from, with paper and settings."""
-    from flows.pipeline.catalogue import show
-
-    show()
-
-
 def _report(result: Result, request: Any) -> None:
     """The table, the version with its gates, where to look next; then the exit code the run
     deserves.
@@ -222,9 +214,9 @@ def _report(result: Result, request: Any) -> None:
     console.print(summary.table(result.run))
     console.print()
     if result.run.failure:
-        mended = "once that is mended " if isinstance(result.run.failure, Refused) else ""
+        fixed = "once that is fixed " if isinstance(result.run.failure, Refused) else ""
         console.print(
-            f"{mended}continue with: [bold]{request.command(result.run)}[/]", soft_wrap=True
+            f"{fixed}continue with: [bold]{request.command(result.run)}[/]", soft_wrap=True
         )
         raise result.run.failure
     if result.promotion:

@@ -14,7 +14,7 @@ FLOWS = (
     " < data, serving < evaluation < lineage < promotion < pipeline < monitoring, experiment"
     " < deployments < commands < cli, schedules"
 )
-CORE = "base < views, metrics < data < image < models, losses, training < transfer, serving"
+CORE = "base < views, metrics < data < image < models, training < losses < transfer, serving"
 HOMES = {
     "dvc": {"adapters.dvc"},
     "mlflow": {"adapters.mlflow", "registry", "serving"},

@@ -28,7 +28,8 @@ def command(
 ) -> None:
     """Compare two model versions on the same test images.
 
-    Paired differences with intervals, per class, and who knows what.
+    Shows paired differences with intervals, per-class results, and the images only one model gets
+    right.
 
     A version that was evaluated on other images answers those of the workspace anew.
     """

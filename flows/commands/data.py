@@ -16,7 +16,9 @@ command = typer.Typer(
 @command.command()
 def tag(
     name: Annotated[str, typer.Argument(metavar="NAME", help="For example v3.")],
-    message: Annotated[str, typer.Option("-m", "--message", help="What is new in it.")],
+    message: Annotated[
+        str, typer.Option("-m", "--message", help="What this version adds or changes.")
+    ],
 ) -> None:
     """Name the data of the workspace.
 
@@ -38,6 +40,7 @@ def versions() -> None:
     root = enter()
     from flows.data.versions import DataVersion
     from flows.project import worktrees
+    from flows.project.git import git
     from stages.core import paths
 
     names = worktrees.data_tags(root)
@@ -48,7 +51,7 @@ def versions() -> None:
         )
     for name in names:
         version = DataVersion(root, name)
-        about = worktrees.git(
+        about = git(
             root, "tag", "--list", "--format=%(contents:subject)", f"{worktrees.DATA_TAGS}{name}"
         )
         print(

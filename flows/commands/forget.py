@@ -51,7 +51,7 @@ def report(found: Forgotten, plan: Plan) -> str:
     lines.append(f"registered models trained on them: {', '.join(found.models) or 'none'}")
     if stale:
         lines.append(
-            "rootstock run makes everything anew without them; rootstock audit IMAGE then shows"
+            "rootstock run makes everything again without them; rootstock audit IMAGE then shows"
             " that they are gone"
         )
     return "\n".join(lines)

@@ -34,4 +34,4 @@ def command(
             file=sys.stderr,
         )
     if gone := now.tags.get(FORGOTTEN):
-        print(f"it was trained on what was forgotten since: {gone}", file=sys.stderr)
+        print(f"it was trained on images that have since been forgotten: {gone}", file=sys.stderr)

@@ -30,12 +30,12 @@ KINDS = {
     "relabelled": "with another label",
     "re-kept": "dropped by curation before and kept now, or the other way round",
     "broken": "readable before, quarantined now",
-    "mended": "quarantined before, readable now",
+    "recovered": "quarantined before, readable now",
 }
 REDRAWN = (
-    "Some images moved because their class grew or shrank: its shares of val, test and labelled"
-    " images (ingest.*_fraction) are exact, so the few at the border of a share are drawn anew. Who"
-    " leaves train for the unlabelled pool (none) loses the label."
+    "Some images moved because their class grew or shrank: its fractions of val, test and"
+    " labelled images (ingest.*_fraction) are exact, so the few at a border are drawn again. An"
+    " image that moves from train to the unlabelled pool (none) loses its label."
 )
 SAMPLE = 4000
 PAGE = """<!doctype html>
@@ -105,7 +105,7 @@ def compare(old: DataVersion, new: DataVersion, monitor: Monitor, seed: int) -> 
             else _table(b.iloc[:0], "", "", "new")
         ),
         "broken": _by_place(old.manifest.frame, new.manifest.frame, "quarantined"),
-        "mended": _by_place(old.manifest.frame, new.manifest.frame, "ok"),
+        "recovered": _by_place(old.manifest.frame, new.manifest.frame, "ok"),
     }
     return Difference(old.name, new.name, tables, _drift(old, new, monitor, seed))
 

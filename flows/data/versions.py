@@ -19,6 +19,7 @@ from flows.adapters.dvc import lockfile, plan, run_cache
 from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.dvc.repository import fetch, repository
 from flows.project import worktrees
+from flows.project.git import git, read_at, whole_or_nothing
 from flows.project.worktrees import WORKDIR
 from flows.registry import stage_inputs
 from stages.core import paths
@@ -47,7 +48,7 @@ def tag(root: Path, name: str, message: str) -> str:
             f"{name!r} cannot name a version: it would read as a list or a range in --data"
         )
     try:
-        worktrees.git(root, "check-ref-format", f"refs/tags/{reference}")
+        git(root, "check-ref-format", f"refs/tags/{reference}")
     except ConfigError:
         raise ConfigError(
             f"{name!r} cannot name a version: git takes no such tag (no spaces, no ~ ^ : ? * [ and"
@@ -68,23 +69,13 @@ def tag(root: Path, name: str, message: str) -> str:
             f"the data is not what its sources are now: {'; '.join(stale)}: rootstock run --to"
             f" {names[-1]} first"
         )
-    changed = [
-        path for path in COMMITTED if worktrees.git(root, "status", "--porcelain", "--", path)
-    ]
-    with worktrees.whole_or_nothing(root):
+    changed = [path for path in COMMITTED if git(root, "status", "--porcelain", "--", path)]
+    with whole_or_nothing(root):
         if changed:
-            worktrees.git(root, "add", "--", *changed)
-            worktrees.git(
-                root,
-                "commit",
-                "-q",
-                "--only",
-                "-m",
-                f"Data version {name}: {message}",
-                "--",
-                *changed,
-            )
-        worktrees.git(root, "tag", "-a", reference, "-m", message)
+            message_ = f"Data version {name}: {message}"
+            git(root, "add", "--", *changed)
+            git(root, "commit", "-q", "--only", "-m", message_, "--", *changed)
+        git(root, "tag", "-a", reference, "-m", message)
     return worktrees.resolve(root, name)
 
 
@@ -104,7 +95,7 @@ class DataVersion:
     def entries(self) -> dict[str, LockEntry]:
         """Its ``dvc.lock``."""
         text = (
-            worktrees.read_at(self.root, self.commit, "dvc.lock")
+            read_at(self.root, self.commit, "dvc.lock")
             if self.commit
             else _text(self.root / "dvc.lock")
         )
@@ -233,8 +224,8 @@ class TrainingData(DataVersion):
 
     def _fetch(self, repo: Any, path: Path) -> None:
         raise ConfigError(
-            f"{path} behind {self.name} is not in DVC's cache: dvc pull --all-commits brings what"
-            " was ever committed"
+            f"{path} behind {self.name} is not in DVC's cache: dvc pull --all-commits fetches"
+            " everything that was ever committed"
         )
 
 

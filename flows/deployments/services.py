@@ -17,13 +17,12 @@ import time
 from contextlib import suppress
 from dataclasses import asdict
 
-from filelock import FileLock
-
 from flows.adapters.mlflow import database, orphans
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.prefect.server import free_port
 from flows.process import identity
 from flows.process.identity import FEW_ARENAS
+from flows.process.locks import lock
 from flows.project.endpoints import BACKEND, FOLDER, Service, service
 from stages.core.errors import StageFailed
 from stages.core.io import read_json, write_json
@@ -45,10 +44,9 @@ def up(worker: bool = True) -> list[Service]:
     Raises:
         StageFailed: a server ended or was too slow; its last words are in the message.
     """
-    FOLDER.mkdir(parents=True, exist_ok=True)
     if BACKEND not in os.environ:
         tracking.Store.open()  # the tables are made under a lock, before two servers could both try
-    with FileLock(FOLDER / "up.lock"):
+    with lock(FOLDER / "up.lock"):
         services = [_ensure("prefect"), _ensure("mlflow")]
         for started in services:
             _wait(started)

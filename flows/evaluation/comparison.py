@@ -53,7 +53,7 @@ class Comparison:
     difference: Interval
     p_value: float
     classes: tuple[ClassRow, ...]
-    asked_anew: bool
+    reevaluated: bool
 
     @property
     def verdict(self) -> str:
@@ -114,7 +114,7 @@ def compare(store: Store, first: str, second: str) -> Comparison:
         difference=paired_bootstrap(a, b, RESAMPLES, SEED),
         p_value=mcnemar(a, b),
         classes=tuple(rows),
-        asked_anew=anew,
+        reevaluated=anew,
     )
 
 
@@ -130,7 +130,7 @@ def text(found: Comparison, images: int) -> str:
             f"({share.low:.4f} … {share.high:.4f}), calibration error {gap:.4f}"
         )
     change = found.difference
-    asked = "asked anew on the images of the workspace" if found.asked_anew else "as evaluated"
+    asked = "re-evaluated on the images of the workspace" if found.reevaluated else "as evaluated"
     lines += [
         (
             f"A − B  {change.value:+.4f} ({change.low:+.4f} … {change.high:+.4f}), McNemar p"
@@ -179,7 +179,7 @@ def as_json(found: Comparison) -> str:
         "p_value": found.p_value,
         "verdict": found.verdict,
         "images": len(found.table),
-        "asked_anew": found.asked_anew,
+        "reevaluated": found.reevaluated,
         "classes": [asdict(row) for row in found.classes],
     }
     return json.dumps(whole, indent=2)
@@ -191,7 +191,7 @@ def write(found: Comparison, path: Path) -> None:
 
 
 def _both(first: ModelVersion, second: ModelVersion) -> tuple[Predictions, Predictions, bool]:
-    """Their answers in the same order, and whether they had to be asked anew."""
+    """Their answers in the same order, and whether they had to be re-evaluated."""
     mine, yours = answers(first), answers(second)
     if mine is not None and yours is not None and mine.same_images(yours):
         return mine, yours.in_order_of(mine), False

@@ -1,4 +1,4 @@
-"""What a version said of the test images, as its evaluation logged it."""
+"""Predictions of a registered version on the test split, as its evaluation logged them."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ import time
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from flows.adapters.dvc import lockfile, run_cache
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.mlflow.recorder import RunRecorder
@@ -24,7 +22,9 @@ from flows.experiment.spec import Spec
 from flows.experiment.state import CellResult, ExperimentState
 from flows.pipeline.run import PipelineRun, Say
 from flows.pipeline.stage import StageDied
+from flows.process.locks import Taken, lock
 from flows.project import environment, worktrees
+from flows.project.git import read_at
 from flows.project.params_file import override
 from flows.registry import stage_inputs
 from stages.core import paths
@@ -53,10 +53,10 @@ def run_cell(
     pipeline: PipelineRun | None = None
     try:
         _prepare(spec, cell, place)
-        ledger = RunRecorder(
+        recorder = RunRecorder(
             store, {"rootstock.experiment": spec.name, "git.commit": spec.code}, run
         )
-        pipeline = PipelineRun(dvc.read_plan(to=spec.to, put_back=True), ledger)
+        pipeline = PipelineRun(dvc.read_plan(to=spec.to, put_back=True), recorder)
         for name in pipeline.plan.order:
             _bring_up_to_date(Path(spec.root), pipeline, name, say)
         result = _result(spec, board, cell, pipeline, run, time.monotonic() - began)
@@ -89,9 +89,7 @@ def _prepare(spec: Spec, cell: Cell, place: Path) -> None:
         root = Path(spec.root)
         worktrees.add(root, place, spec.code)
         environment.enter(place)
-        entries = run_cache.pin(
-            spec.data_stages, worktrees.read_at(root, spec.data[cell.data], "dvc.lock")
-        )
+        entries = run_cache.pin(spec.data_stages, read_at(root, spec.data[cell.data], "dvc.lock"))
         override(_of_the_data(list(entries.values())))
         override(cell.assignments)
         READY.touch()
@@ -147,12 +145,9 @@ def _only_one(root: Path, signature: str) -> AbstractContextManager[object]:
     Raises:
         SetAside: another cell holds it.
     """
-    folder = root / LOCKS
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / f"{signature}.lock", blocking=False)
     try:
-        return lock.acquire()
-    except Timeout:
+        return lock(root / LOCKS / f"{signature}.lock", patience=0).acquire()
+    except Taken:
         raise SetAside from None
 
 

@@ -35,10 +35,10 @@ from flows.experiment.progress import Pace
 from flows.experiment.search import search
 from flows.experiment.spec import Request, Spec, begin
 from flows.experiment.state import CellResult, ExperimentState
-from flows.pipeline.run import provenance
 from flows.process.identity import PROCESS, this_process
 from flows.process.signals import stoppable
 from flows.process.supervised import SupervisedProcess
+from flows.project.provenance import provenance
 from stages.core.errors import ConfigError, StageFailed
 from stages.core.io import write_text
 from stages.core.progress import clock

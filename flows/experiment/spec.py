@@ -18,6 +18,7 @@ from flows.experiment.design import Cell, Factor, factorial, factors_of, sobol
 from flows.pipeline.launch import run_stage
 from flows.pipeline.preflight import check_choices
 from flows.project import worktrees
+from flows.project.git import git, read_at, snapshot
 from flows.project.params_file import override
 from flows.project.worktrees import WORKDIR
 from flows.registry import stage_inputs
@@ -129,7 +130,7 @@ def begin(request: Request, root: Path) -> Spec:
         _bring_data_up_to_date()
     data_stages = tuple(run_cache.data_stages())
     stage, metric = _metric(request)
-    code = worktrees.snapshot(root, f"experiment/{request.name or 'latest'}")
+    code = snapshot(root, f"experiment/{request.name or 'latest'}")
     data = {
         version: code if version == WORKDIR else worktrees.resolve(root, version)
         for version in request.data
@@ -137,7 +138,7 @@ def begin(request: Request, root: Path) -> Spec:
     _check_settings(request, data_stages, root, data)
     asked = canonical_json(
         [
-            worktrees.git(root, "rev-parse", f"{code}^{{tree}}"),
+            git(root, "rev-parse", f"{code}^{{tree}}"),
             {version: _locked(root, commit, data_stages) for version, commit in data.items()},
             [[factor.key, factor.levels] for factor in request.factors()],
             [
@@ -173,7 +174,7 @@ def begin(request: Request, root: Path) -> Spec:
                 f" or delete {spec.folder}"
             )
         return known
-    worktrees.git(root, "update-ref", f"refs/rootstock/experiment/{name}", code)
+    git(root, "update-ref", f"refs/rootstock/experiment/{name}", code)
     spec.write()
     return spec
 
@@ -255,4 +256,4 @@ def _locked(root: Path, commit: str, data_stages: tuple[str, ...]) -> dict[str, 
 
 
 def _entries(root: Path, commit: str) -> dict[str, lockfile.LockEntry]:
-    return lockfile.parse_lock(worktrees.read_at(root, commit, "dvc.lock"))
+    return lockfile.parse_lock(read_at(root, commit, "dvc.lock"))

@@ -14,9 +14,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from flows.experiment.design import Cell
+from flows.process.locks import Taken, lock
 from stages.core.io import read_json, write_json
 
 DEATHS_ALLOWED = 3
@@ -165,16 +164,16 @@ class ExperimentState:
 
     @contextmanager
     def _alone(self, path: Path, patience: float) -> Iterator[bool]:
-        lock = FileLock(self._prepare(path), timeout=patience)
+        mine = lock(path, patience)
         try:
-            lock.acquire()
-        except Timeout:
+            mine.acquire()
+        except Taken:
             yield False
             return
         try:
             yield True
         finally:
-            lock.release()
+            mine.release()
 
     @staticmethod
     def _prepare(path: Path) -> Path:

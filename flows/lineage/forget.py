@@ -1,4 +1,4 @@
-"""``rootstock forget``: an image leaves all later training, and it is said what it had gone into."""  # noqa: E501
+"""Forgetting: exclude an image from all later training, and find what was trained on it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from stages.core import paths
 from stages.core.params import load_params
 
 MOST = 5000 // 65
-"""Ids of 64 signs that fit into a tag."""
+"""Ids of 64 characters that fit into a tag."""
 
 
 @dataclass(frozen=True)

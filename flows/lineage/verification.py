@@ -111,7 +111,7 @@ def _sources(recorded: str) -> Check:
     return Check(
         "source images",
         "unreachable",
-        f"the sources hold other images by now; what it learnt from is its {paths.POOL}",
+        f"the sources hold other images now; the model was trained on its {paths.POOL}",
     )
 
 

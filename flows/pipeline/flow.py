@@ -27,6 +27,7 @@ from flows.pipeline.stage import StageDied
 from flows.pipeline.startup import PREPARED, RESULT, Preparation, Result
 from flows.process.signals import stoppable
 from flows.project import environment
+from flows.project.git import why_no_commit
 from flows.project.params_lock import turn
 from flows.promotion.promote import promote_run
 from stages.core import paths
@@ -101,9 +102,13 @@ def pipeline(
     if (prepared := PREPARED.get()) is None:
         prepared = Preparation(request)
         prepared.check()
-    books = recorder_client.RecorderClient({**prepared.provenance(), **_facts(request)})
+    recorder = recorder_client.RecorderClient({**prepared.provenance(), **_facts(request)})
     run = PipelineRun(
-        prepared.plan(), books, frozenset(request.force), request.pool, cancelled=prepared.stopped
+        prepared.plan(),
+        recorder,
+        frozenset(request.force),
+        request.pool,
+        cancelled=prepared.stopped,
     )
     box = RESULT.get({})
     promoted = None
@@ -137,7 +142,7 @@ def _warn_without_commit() -> None:
     """Say before the first stage that nothing made now can be traced to its code, and so cannot be
     promoted.
     """
-    if problem := environment.why_no_commit():
+    if problem := why_no_commit():
         line = (
             "WARNING: this run cannot name its commit, so the gate lineage will refuse the model."
             f" {problem}"
@@ -199,7 +204,7 @@ def promote(run: PipelineRun, params: Params, box: list[Promotion]) -> State[Non
         logger.info(line)
         summary.console("promote", line)
 
-    result = run.ledger.call(promote_run, params.promote, say=say)
+    result = run.recorder.call(promote_run, params.promote, say=say)
     box.append(result)
     if result.refused:
         raise Refused(result.verdict)

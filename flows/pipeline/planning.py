@@ -15,9 +15,10 @@ from flows.adapters.dvc.staleness import NEVER
 from flows.adapters.mlflow.stage_run import import_run
 from flows.adapters.mlflow.store import Store
 from flows.pipeline.preflight import check_choices
-from flows.pipeline.run import known_seconds, provenance
+from flows.pipeline.run import known_seconds
 from flows.pipeline.startup import current_plan
 from flows.project import params_file
+from flows.project.provenance import provenance
 from flows.promotion import promote as promotion
 from flows.promotion.promote import Promotion, PromotionOptions
 from flows.registry import stage_inputs

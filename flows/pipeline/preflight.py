@@ -4,23 +4,19 @@ can be read.
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 from pydantic import ValidationError
 
 from flows.pipeline.networks import check_network
 from flows.registry import encoder_files
-from stages.core import paths, plugins
+from stages.core import paths
 from stages.core.audits import check_audits
 from stages.core.data.sources import check_source
 from stages.core.errors import ConfigError
+from stages.core.families import family
 from stages.core.params import Params, explain
 from stages.core.steps import check_steps
-
-METHODS = "stages.pretrain.methods"
-GATES = "flows.promotion.gates"
-POLICIES = "stages.augment.policies"
 
 
 def check_choices(params: Params, sources: bool = True) -> None:
@@ -30,24 +26,24 @@ def check_choices(params: Params, sources: bool = True) -> None:
     Raises:
         ConfigError: one line that names the key and what is allowed.
     """
-    if plugins.names(METHODS):
-        plugins.check(METHODS, params.pretrain.method, key="pretrain.method")
-        if params.pretrain.control not in {None, "auto"}:
-            plugins.check(METHODS, params.pretrain.control, key="pretrain.control")
-        _check_settings(params.pretrain.method, params.pretrain.settings)
+    objectives, gates = family("pretrain.method"), family("promote.gates")
+    objectives.check(params.pretrain.method)
+    if params.pretrain.control not in {None, "auto"}:
+        objectives.check(params.pretrain.control, key="pretrain.control")
+    _check_settings(params.pretrain.method, params.pretrain.settings)
     if params.augment.policy != "auto":
-        plugins.check(POLICIES, params.augment.policy, key="augment.policy")
+        family("augment.policy").check(params.augment.policy)
     if params.pretrain.backbone != "auto":
         check_network(params.pretrain.backbone, "pretrain.backbone")
     if params.distill.backbone is not None:
         check_network(params.distill.backbone, "distill.backbone")
     for gate, threshold in params.promote.gates.items():
-        plugins.check(GATES, gate, key="promote.gates")
+        gates.check(gate)
         if threshold > 1 and getattr(
-            plugins.load(GATES, gate), "SHARE", False
+            gates.load(gate), "SHARE", False
         ):  # true is no more than 1 either
             raise ConfigError(
-                f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a share, from 0 to 1"
+                f"{paths.PARAMS}: promote.gates.{gate} is {threshold:g}; it is a fraction, 0 to 1"
             )
     check_audits(params.validate_)
     check_steps(params.curate)
@@ -62,7 +58,7 @@ def _check_settings(method: str, settings: dict[str, Any]) -> None:
     """
     if not settings:
         return
-    module = importlib.import_module(f"{METHODS}.{method}")
+    module = family("pretrain.method").load(method)
     model = next(
         (
             vars(item)["Settings"]

@@ -38,7 +38,7 @@ class RunRequest:
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal stopped the run, of which there is what was done until then, if it had begun."""
+    """Raised when a signal stopped the run; ``run`` is what was done by then, or None."""
 
     def __init__(self, run: PipelineRun | None) -> None:
         super().__init__()

@@ -4,26 +4,22 @@ MLflow, not Prefect.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from flows.adapters.dvc import client, lockfile, staleness
 from flows.adapters.dvc import plan as dvc
 from flows.adapters.dvc.plan import Node, Plan
-from flows.adapters.mlflow.recorder import Closed, RunRecorder
-from flows.adapters.mlflow.recorder_client import RecorderClient
+from flows.adapters.mlflow.recorder import Closed, Recorder
 from flows.adapters.mlflow.store import flatten
 from flows.pipeline import data_checks
 from flows.pipeline.launch import run_stage
 from flows.pipeline.stage import See, StageExecution
-from flows.project.environment import git
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json
@@ -37,7 +33,6 @@ CHATTER = re.compile(
     r"\s*dvc config core.autostage|Use `dvc push`|Stage '.*' (is cached|didn't change)|ERROR:"
     r" failed to reproduce|\s*$)"
 )
-LOCK_FILE = Path("requirements.lock")
 TRAINED = frozenset({str(paths.PRETRAINED), str(paths.DISTILLED)})
 TIMES = paths.STATE / "seconds.json"
 """How long stages took when they last ran here, for plans."""
@@ -72,7 +67,7 @@ class PipelineRun:
     """
 
     plan: Plan
-    ledger: RunRecorder | RecorderClient
+    recorder: Recorder
     force: frozenset[str] = frozenset()
     pool: str | None = None
     key: str = field(default_factory=lambda: uuid4().hex[:8])
@@ -128,7 +123,7 @@ class PipelineRun:
         states = {name: self.outcomes[name].state for name in self.plan.order}
         status = "KILLED" if self.cancelled.is_set() else "FAILED" if self.failure else "FINISHED"
         try:
-            self.closed = self.ledger.end(states, status)
+            self.closed = self.recorder.end(states, status)
         except RootstockError as error:
             self.failure = self.failure or error
             return
@@ -164,7 +159,7 @@ class PipelineRun:
             return self._link(
                 node, "restored" if execution.restored else "cached", time.monotonic() - began
             )
-        self.ledger.finish(node.name, entry)
+        self.recorder.finish(node.name, entry)
         staleness.remember(entry)
         seconds = time.monotonic() - began
         self._remember_seconds(node.name, seconds)
@@ -180,7 +175,7 @@ class PipelineRun:
         """Ask DVC to bring the stage up to date; follow it to its end."""
         if self.cancelled.is_set():
             raise Cancelled(f"{node.name} was not begun: the run was stopped")
-        execution = StageExecution(self.ledger, node.name, self.key, see)
+        execution = StageExecution(self.recorder, node.name, self.key, see)
         with run_stage(
             node.name, execution.stream.path, node.name in self.force, self.pool
         ) as process:
@@ -203,7 +198,7 @@ class PipelineRun:
         """Name the run that made a fresh stage's output; rebuild it where this store has never seen
         it.
         """
-        run, imported = self.ledger.link(lockfile.read_entry(node.name))
+        run, imported = self.recorder.link(lockfile.read_entry(node.name))
         return Outcome(
             node.name, state, seconds, run, headline(node), "imported" if imported else ""
         )
@@ -228,21 +223,6 @@ def known_seconds() -> dict[str, float]:
     except (DataError, OSError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-def provenance() -> dict[str, str]:
-    """What the code of this run was: commit, whether it was changed since, the locked packages."""
-    commit = git("rev-parse", "HEAD")
-    if not commit:
-        return {"git.commit": "none", "git.dirty": "true"}
-    dirty = bool(git("status", "--porcelain", "--untracked-files=no", "--", ":!dvc.lock"))
-    locked = hashlib.sha256(LOCK_FILE.read_bytes()).hexdigest() if LOCK_FILE.is_file() else "none"
-    return {
-        "git.commit": commit,
-        "mlflow.source.git.commit": commit,
-        "git.dirty": str(dirty).lower(),
-        "requirements.sha256": locked,
-    }
 
 
 def headline(node: Node) -> str:

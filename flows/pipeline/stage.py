@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 
 from flows.adapters.dvc import plan
-from flows.adapters.mlflow.recorder import RunRecorder
-from flows.adapters.mlflow.recorder_client import RecorderClient
+from flows.adapters.mlflow.recorder import Recorder
 from flows.process.stage_events import Event, EventStream
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 
@@ -28,10 +27,8 @@ class StageDied(StageFailed):
 class StageExecution:
     """One execution of one stage as seen from outside: its lines, its events, its MLflow run."""
 
-    def __init__(
-        self, ledger: RunRecorder | RecorderClient, stage: str, run: str, see: See | None
-    ) -> None:
-        self.ledger, self.stage, self.see = ledger, stage, see
+    def __init__(self, recorder: Recorder, stage: str, run: str, see: See | None) -> None:
+        self.recorder, self.stage, self.see = recorder, stage, see
         self.stream = EventStream.of(stage, run)
         self._checked = time.monotonic()
         self.end: Event | None = None
@@ -44,7 +41,7 @@ class StageExecution:
         written.
         """
         if events := list(self.stream.new()):
-            self.ledger.forward(self.stage, events)
+            self.recorder.forward(self.stage, events)
         for event in events:
             if self.see:
                 self.see(event)
@@ -52,12 +49,12 @@ class StageExecution:
                 self.end = event
         if time.monotonic() - self._checked > CHECK:
             self._checked = time.monotonic()
-            self.ledger.flush()
+            self.recorder.flush()
 
     def read(self, line: str) -> None:
         """Learn from a line of DVC what became of the command."""
         if line.startswith("Running stage '"):
-            self.ledger.open(self.stage)
+            self.recorder.open(self.stage)
         self.restored = self.restored or plan.RESTORED in line
         self.skipped = self.skipped or self.restored or plan.UNCHANGED in line
         self.busy = self.busy or plan.BUSY in line
@@ -85,4 +82,4 @@ class StageExecution:
 
     def fail(self, status: str, message: str) -> None:
         """Close the MLflow run of a stage that did not end well."""
-        self.ledger.fail(self.stage, status, message)
+        self.recorder.fail(self.stage, status, message)

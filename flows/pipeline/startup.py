@@ -1,4 +1,4 @@
-"""What is made ready for a pipeline run, and what comes of it."""
+"""Startup: the plan and the provenance, prepared before a pipeline run, and its result."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from flows.adapters.dvc.plan import Plan
 from flows.adapters.mlflow import recorder_client
 from flows.pipeline.data_checks import check_data, check_places
 from flows.pipeline.request import RunRequest
-from flows.pipeline.run import PipelineRun, makes_pool, provenance, trains
+from flows.pipeline.run import PipelineRun, makes_pool, trains
+from flows.project.provenance import provenance
 from flows.registry import stage_inputs
 from stages.core.params import Params, load_params
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of it."""
+    """Result of a pipeline run: the run itself and its promotion, if there was one."""
 
     run: PipelineRun
     promotion: Promotion | None

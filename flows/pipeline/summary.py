@@ -55,7 +55,7 @@ def publish(run: PipelineRun, promoted: Promotion | None) -> None:
     create_markdown_artifact(
         markdown=summary(run, promoted),
         key="summary",
-        description="What came of it, and where to look",
+        description="The result, and links to its reports",
     )
     if promoted is not None:
         create_table_artifact(table=promoted.rows(), key="gates", description=promoted.verdict)
@@ -131,7 +131,7 @@ def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]
                 (
                     name,
                     "run",
-                    "dvc.lock knows nothing of it; restored where DVC's cache still has the result",
+                    "no entry in dvc.lock; restored from DVC's cache if the result is there",
                 )
             )
         elif plan.stale(name):

@@ -35,6 +35,12 @@ def began(pid: int) -> str:
     return "" if state == "Z" else fields[18]
 
 
+def alive(pid: int, since: str = "") -> bool:
+    """Whether a process lives; with ``since``, whether it is the one that began then."""
+    found = began(pid)
+    return bool(found) and since in ("", found)
+
+
 def this_process() -> str:
     """Machine, process id and when the process began: a number that is given to another process
     later is not mistaken for it.

@@ -1,4 +1,4 @@
-"""``rootstock doctor``: what this machine can do, what is missing, and how to mend it."""
+"""``rootstock doctor``: what this machine can do, what is missing, and how to fix it."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ print(json.dumps(facts))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: how it stands, what was found, and how to mend it where it is not well."""  # noqa: E501
+    """Result of one check: its state, what was found, and how to fix it."""
 
     subject: str
     state: str
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(root: Path | None = None) -> list[Finding]:
@@ -66,8 +66,8 @@ def show(findings: list[Finding]) -> int:
     """Print them; 2 where something fails, else 0."""
     for finding in findings:
         print(f"{finding.state:<5} {finding.subject:<14} {finding.found}")
-        if finding.mend:
-            print(f"{'':<21}→ {finding.mend}")
+        if finding.fix:
+            print(f"{'':<21}→ {finding.fix}")
     return 2 if any(finding.state == FAIL for finding in findings) else 0
 
 
@@ -187,6 +187,7 @@ def _user() -> Iterator[Finding]:
 
 def _project(start: Path) -> Iterator[Finding]:
     from flows.project import environment
+    from flows.project.git import why_no_commit
     from stages.core.errors import ConfigError
 
     try:
@@ -197,7 +198,7 @@ def _project(start: Path) -> Iterator[Finding]:
         )
         return
     yield Finding("project", OK, str(root))
-    if problem := environment.why_no_commit(root):
+    if problem := why_no_commit(root):
         mend = "until then every run is without a trace to its code, and the gate lineage says no"
         yield Finding("git commit", FAIL, problem, mend)
     yield from _writable(root)
@@ -227,6 +228,7 @@ def _locks(root: Path) -> Iterator[Finding]:
     second lock is not.
     """
     from flows.adapters.dvc.repository import read_holders
+    from flows.process import identity
 
     record = root / ".dvc" / "tmp" / "rwlock"
     entries = read_holders(record)
@@ -235,7 +237,7 @@ def _locks(root: Path) -> Iterator[Finding]:
         *(holder for holders in entries.get("read", {}).values() for holder in holders),
     ]
     holders = {int(holder["pid"]) for holder in held}
-    dead = sorted(pid for pid in holders if not Path(f"/proc/{pid}").exists())
+    dead = sorted(pid for pid in holders if not identity.alive(pid))
     if dead:
         yield Finding(
             "dvc locks",

@@ -28,7 +28,7 @@ class Service:
     @property
     def alive(self) -> bool:
         """Whether it is still the process that was started."""
-        return identity.began(self.pid) == self.began
+        return identity.alive(self.pid, self.began)
 
     @property
     def answers(self) -> bool:

@@ -5,7 +5,6 @@ read, nothing phones home.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -97,29 +96,3 @@ def enter(root: Path) -> Path:
 
         endpoints.use()
     return root
-
-
-def git(*arguments: str) -> str:
-    """The output of one git command in the project, stripped; empty where git says no."""
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise ConfigError("git is not installed: lineage needs it") from None
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def why_no_commit(root: Path | None = None) -> str:
-    """Why a run here could not name its commit, in git's own words and with what to do; empty where
-    it can.
-    """
-    done = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-    )
-    if done.returncode == 0:
-        return ""
-    words = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    said = (words or [f"git ended with {done.returncode}"])[0].removeprefix("fatal: ")
-    if "ambiguous argument 'HEAD'" in said:
-        return "there is no commit yet: git add -A && git commit"
-    advice = next((line for line in words if line.startswith("git config")), "")
-    return f"git: {said}{f': {advice}' if advice else ''}"

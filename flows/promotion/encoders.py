@@ -15,7 +15,7 @@ from flows.adapters.dvc import lockfile
 from flows.adapters.dvc.hashes import md5
 from flows.adapters.mlflow.store import Store
 from flows.lineage import trace as lineage
-from flows.project.environment import git
+from flows.project.git import answer
 from flows.promotion import model_card
 from flows.registry import versions
 from flows.registry.registration import CARD, describe, one_at_a_time, register
@@ -129,7 +129,7 @@ def _register(
         ),
         "",
     )
-    commit = git("rev-parse", "HEAD")
+    commit = answer("rev-parse", "HEAD")
     tags = {
         "rootstock.data": pool,
         "git.commit": commit,

@@ -4,7 +4,6 @@ alias.
 
 from __future__ import annotations
 
-import importlib
 import json
 import tempfile
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.mlflow.store import Store
 from flows.adapters.prefect import events
 from flows.lineage import trace as lineage
-from flows.project.environment import git
+from flows.project.git import answer
 from flows.promotion import model_card
 from flows.promotion.encoders import register_encoders
 from flows.promotion.evidence import APPROVED, Evidence, Verdict
@@ -32,12 +31,12 @@ from flows.registry.aliases import (
 from flows.registry.packaging import DOCUMENTS
 from flows.registry.registration import CARD, attach, describe, register
 from flows.registry.versions import CANDIDATE, CHAMPION, CLASSIFIER, EVALUATION, ModelVersion
-from stages.core import paths, plugins
+from stages.core import paths
 from stages.core.errors import ConfigError, Refused
+from stages.core.families import family
 from stages.core.io import write_json, write_text
 from stages.core.params import Promote
 
-GATES = "flows.promotion.gates"
 GATE_TABLE = "rootstock.gates"
 Say = Callable[[str], None]
 
@@ -87,17 +86,8 @@ class Promotion:
             raise Refused(f"promotion refused: {said}")
 
     def rows(self) -> list[dict[str, str]]:
-        """The gate table."""
-        return [
-            {"gate": name, "verdict": word(found), **_text(found)}
-            for name, found in self.verdicts.items()
-        ]
-
-
-def check_gates(settings: Promote) -> None:
-    """Refuse a gate that does not exist."""
-    for name in settings.gates:
-        plugins.check(GATES, name, key="promote.gates")
+        """Return the gate table."""
+        return gate_rows(self.verdicts)
 
 
 def promote(
@@ -120,7 +110,8 @@ def promote(
         ConfigError: there is no classifier in ``dvc.lock``; a new task without a reason.
         Refused: another promotion moved the champion while the gates were computed.
     """
-    check_gates(settings)
+    for name in settings.gates:
+        family("promote.gates").check(name)
     if wish.new_task and not wish.why:
         raise ConfigError(
             "--new-task leaves the comparison with the champion out, which takes a reason: --why"
@@ -197,9 +188,24 @@ def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:
     verdicts = {}
     for name, threshold in settings.gates.items():
         if threshold is not False:
-            module = importlib.import_module(f"{GATES}.{name}")
-            verdicts[name] = module.check(evidence, float(threshold))
+            gate = family("promote.gates").load(name)
+            verdicts[name] = gate.check(evidence, float(threshold))
     return verdicts
+
+
+def gate_rows(verdicts: Mapping[str, Verdict]) -> list[dict[str, str]]:
+    """Return the gate table: gate, verdict, value, threshold, interval and reason as text."""
+    return [
+        {
+            "gate": name,
+            "verdict": word(found),
+            "value": found.value,
+            "threshold": found.threshold,
+            "interval": found.interval,
+            "reason": found.reason,
+        }
+        for name, found in verdicts.items()
+    ]
 
 
 def word(verdict: Verdict) -> str:
@@ -222,7 +228,7 @@ def _candidate(store: Store, made_by: Mapping[str, str], dry_run: bool) -> Model
     tags = {
         EVALUATION: evaluation,
         "rootstock.data": data,
-        "git.commit": git("rev-parse", "HEAD"),
+        "git.commit": answer("rev-parse", "HEAD"),
         "rootstock.identity": maker.identity,
     }
     run = made_by[str(paths.FINETUNED)]
@@ -269,32 +275,17 @@ def _keep_table(version: ModelVersion, verdicts: Mapping[str, Verdict]) -> None:
     it says.
     """
     table = {name: asdict(verdict) for name, verdict in verdicts.items()}
-    version.tag(
-        {
-            GATE_TABLE: json.dumps(
-                {name: {**_text(found), "verdict": word(found)} for name, found in verdicts.items()}
-            )[:5000]
-        }
-    )
+    rows = gate_rows(verdicts)
+    by_gate = {row["gate"]: {key: row[key] for key in row if key != "gate"} for row in rows}
+    version.tag({GATE_TABLE: json.dumps(by_gate)[:5000]})
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / f"version-{version.number}.json"
         write_json(file, table)
         version.store.client.log_artifact(version.stage_run, str(file), "gates")
-    shown = model_card.gate_table(
-        [{"gate": name, "verdict": word(found), **_text(found)} for name, found in verdicts.items()]
-    )
+    shown = model_card.gate_table(rows)
     attach(version, {"gates.md": shown})
     write_text(
         paths.reports("promote") / "gates.md", f"# {version.name} {version.title}\n\n{shown}\n"
     )
     card = version.folder / DOCUMENTS / CARD
     describe(version, f"{card.read_text() if card.is_file() else ''}\n\n{shown}")
-
-
-def _text(verdict: Verdict) -> dict[str, str]:
-    return {
-        "value": verdict.value,
-        "threshold": verdict.threshold,
-        "interval": verdict.interval,
-        "reason": verdict.reason,
-    }

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from flows.adapters.mlflow.store import Store
 from flows.adapters.prefect import events
-from flows.project.environment import git
+from flows.project.git import answer
 from flows.registry import versions
 from flows.registry.registration import one_at_a_time
 from flows.registry.versions import CANDIDATE, CHAMPION, CLASSIFIER, PREVIOUS, ModelVersion
@@ -107,7 +107,7 @@ def no_longer_candidate(version: ModelVersion) -> None:
 
 
 def _who() -> str:
-    return git("config", "user.email") or getpass.getuser()
+    return answer("config", "user.email") or getpass.getuser()
 
 
 def now() -> str:

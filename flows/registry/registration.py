@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows.adapters.mlflow.store import Store
+from flows.process.locks import lock
 from flows.registry import versions
 from flows.registry.packaging import DOCUMENTS, package
 from flows.registry.versions import DIGEST, PATH, STAGE_RUN, ModelVersion
@@ -86,11 +87,9 @@ def describe(version: ModelVersion, card: str) -> None:
 
 @contextmanager
 def one_at_a_time() -> Iterator[None]:
-    """Nobody else on this machine moves an alias meanwhile."""
-    from filelock import FileLock
-
+    """Hold the lock under which aliases move on this machine."""
     paths.STATE.mkdir(exist_ok=True)
-    with FileLock(paths.STATE / "promotion.lock"):
+    with lock(paths.STATE / "promotion.lock"):
         yield
 
 

@@ -38,7 +38,7 @@ class ModelVersion:
 
     @property
     def title(self) -> str:
-        """How a sentence calls it."""
+        """Name used in messages, e.g. ``version 3``."""
         return f"version {self.number}"
 
     @property
@@ -106,7 +106,7 @@ class Unregistered(ModelVersion):
 
     @property
     def title(self) -> str:
-        """How a sentence calls it."""
+        """Name used in messages, e.g. ``version 3``."""
         return "the classifier of the workspace"
 
     @cached_property

@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 
-from filelock import FileLock
-
+from flows.process.locks import lock
 from stages.core import paths
 from stages.core.io import atomic_file
 
@@ -21,8 +20,7 @@ LIMIT = 16 << 20
 
 def remember(images: Iterable[Path]) -> None:
     """Add images to the log."""
-    LOG.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(LOG.with_suffix(".lock")):
+    with lock(LOG.with_suffix(".lock")):
         with LOG.open("a") as log:
             log.writelines(json.dumps({"image": str(image.resolve())}) + "\n" for image in images)
         if LOG.stat().st_size > LIMIT:

@@ -14,7 +14,7 @@ Severity = Literal["critical", "warning", "info"]
 
 
 class AuditSettings(Section):
-    """What every audit can be told: how grave a finding of it is."""
+    """Settings that every audit has: the severity of its findings."""
 
     severity: Severity
 

@@ -153,7 +153,7 @@ def read_json(path: Path | str) -> Any:
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON (line {error.lineno}): {error.msg}") from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not valid JSON: it is not even text") from None
+        raise DataError(f"{path} is not valid JSON: it is not UTF-8 text") from None
 
 
 def write_csv(path: Path | str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -15,9 +15,7 @@ from types import TracebackType
 
 @contextmanager
 def aside(when: bool = True) -> Iterator[None]:
-    """While standard output is for another program: progress, and whatever else is said, goes to
-    standard error.
-    """
+    """Send progress and all other output to standard error, where a program reads the answer."""
     with redirect_stdout(sys.stderr if when else sys.stdout):
         yield
 

@@ -120,7 +120,7 @@ def decode_images(
             keep(kept, directory, frame, contents)
         except OSError as error:  # a full disk, say
             print(
-                "ingest: what was decoded is not kept for the next ingest, which decodes all"
+                "ingest: the decoded images cannot be kept, so the next ingest decodes them all"
                 f" again: {error}",
                 flush=True,
             )

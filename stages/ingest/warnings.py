@@ -1,6 +1,4 @@
-"""What sources hold that the user can hardly have meant: refused where nothing can come of it, else
-told.
-"""
+"""Warn about likely mistakes in the sources; refuse those no run could use."""
 
 from __future__ import annotations
 

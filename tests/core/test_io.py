@@ -108,7 +108,7 @@ def test_missing_and_broken_json_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.json is not valid JSON \(line 1\)"):
         read_json(tmp_path / "broken.json")
     (tmp_path / "bytes.json").write_bytes(b"\xff\xfe")
-    with pytest.raises(DataError, match=r"bytes\.json is not valid JSON: it is not even text"):
+    with pytest.raises(DataError, match=r"bytes\.json is not valid JSON: it is not UTF-8 text"):
         read_json(tmp_path / "bytes.json")
 
 

@@ -110,7 +110,7 @@ def test_the_budget_is_met_exactly_and_spares_held_out_and_labelled_images(here,
     gone = frame[~frame["keep"] & frame["reason"].str.startswith("balance")]
     assert (
         gone["reason"]
-        == [f"balance: cluster {number} is over its share" for number in gone["cluster"]]
+        == [f"balance: cluster {number} is over its quota" for number in gone["cluster"]]
     ).all() and len(gone) > 9
     assert (frame.loc[~frame["keep"], "weight"] == 0).all()
     assert (frame["cluster"] >= 0).all()

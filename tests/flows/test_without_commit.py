@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from flows.adapters.mlflow.store import Store
-from flows.project import environment
+from flows.project.git import why_no_commit
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence
 from stages.core.params import Promote
@@ -70,10 +70,7 @@ def test_a_repository_of_another_owner_is_told_at_the_start_and_by_doctor(
 def test_a_repository_without_a_commit_is_told_what_to_do(bare_project: Any) -> None:
     shutil.rmtree(bare_project.root / ".git")
     bare_project.git("init", "-q")
-    assert (
-        environment.why_no_commit(bare_project.root)
-        == "there is no commit yet: git add -A && git commit"
-    )
+    assert why_no_commit(bare_project.root) == "there is no commit yet: git add -A && git commit"
 
 
 def test_an_experiment_deleted_in_mlflows_page_is_restored(bare_project: Any, server: str) -> None:

@@ -281,8 +281,8 @@ def test_where_what_was_decoded_cannot_be_kept_the_stage_says_so_and_ends_well(
     monkeypatch.setattr(collect, "keep", full)
     assert ingest(source) == first
     assert (
-        "is not kept for the next ingest, which decodes all again: [Errno 28] No space left on"
-        " device" in capsys.readouterr().out
+        "the decoded images cannot be kept, so the next ingest decodes them all again:"
+        " [Errno 28] No space left on device" in capsys.readouterr().out
     )
 
 

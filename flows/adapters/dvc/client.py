@@ -1,14 +1,10 @@
-"""DVC without the seconds of starting it: beside every rootstock process that needs it, one that
-has it imported and forks.
-"""
+"""Client of the fork server: runs DVC without the seconds that importing it takes."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -16,18 +12,17 @@ from pathlib import Path
 from typing import IO, ParamSpec, TypeVar
 
 from flows.adapters.dvc.fork_server import CALL, DVC
+from flows.process.sidecar import Only, Sidecar
 from flows.process.supervised import SupervisedProcess
 from stages.core.errors import StageFailed
 
 P = ParamSpec("P")
 R = TypeVar("R")
-_LOCK = threading.Lock()
-_server: Server | None = None
 
 
 def start() -> None:
     """Let the process begin to import, so that it is ready when it is asked."""
-    _running()
+    SERVER.running()
 
 
 def call(function: Callable[P, R], *arguments: P.args, **nothing: P.kwargs) -> R:
@@ -37,7 +32,7 @@ def call(function: Callable[P, R], *arguments: P.args, **nothing: P.kwargs) -> R
     Raises:
         RootstockError, OSError: what the function raised.
     """
-    connection = _running().ask(CALL)
+    connection = SERVER.running().ask(CALL)
     with connection:
         connection.send((function, arguments, str(Path.cwd()), dict(os.environ)))
         try:
@@ -55,27 +50,22 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> SupervisedP
     return SupervisedProcess(process=Dvc(arguments, {**os.environ, **environment}))
 
 
-class Server:
-    """The process that forks."""
+class Server(Sidecar):
+    """The sidecar that has DVC imported and forks for every request."""
 
     def __init__(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.owner = os.getpid()
-        with theirs:
-            self._process = beside("flows.adapters.dvc.fork_server", theirs.fileno())
-        self._control = ours
-
-    @property
-    def usable(self) -> bool:
-        """Whether it lives and is ours: a fork of this process must not share it."""
-        return self.owner == os.getpid() and self._process.poll() is None
+        super().__init__("flows.adapters.dvc.fork_server", socket.SOCK_SEQPACKET)
+        self._asking = threading.Lock()
 
     def ask(self, kind: bytes, *descriptors: int) -> Connection:
         """Hand a new connection over, with what else the request needs; returns our end of it."""
         ours, theirs = socket.socketpair()
-        with theirs, _LOCK:
-            socket.send_fds(self._control, [kind], [theirs.fileno(), *descriptors])
+        with theirs, self._asking:
+            socket.send_fds(self.socket, [kind], [theirs.fileno(), *descriptors])
         return Connection(ours.detach())
+
+
+SERVER = Only(Server)
 
 
 class Dvc:
@@ -87,7 +77,7 @@ class Dvc:
         (lifeline, stdin), (stdout, output) = os.pipe(), os.pipe()
         self.stdin: IO[bytes] | None = os.fdopen(stdin, "wb")
         self.stdout: IO[bytes] | None = os.fdopen(stdout, "rb")
-        self._connection = _running().ask(DVC, lifeline, output)
+        self._connection = SERVER.running().ask(DVC, lifeline, output)
         os.close(lifeline)
         os.close(output)
         self._reading = threading.Lock()
@@ -121,29 +111,3 @@ class Dvc:
         except EOFError:
             self._code = -signal.SIGKILL
         self._connection.close()
-
-
-def beside(module: str, descriptor: int, **extra: str) -> subprocess.Popen[bytes]:
-    """Start ``python -m MODULE DESCRIPTOR`` in a session of its own, at home in no project; it ends
-    when its asker does.
-    """
-    here = os.pathsep.join(
-        filter(None, [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH")])
-    )
-    return subprocess.Popen(
-        [sys.executable, "-m", module, str(descriptor)],
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": here, "PYTHONUNBUFFERED": "1", **extra},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        pass_fds=[descriptor],
-        start_new_session=True,
-    )
-
-
-def _running() -> Server:
-    global _server
-    with _LOCK:
-        if _server is None or not _server.usable:
-            _server = Server()
-        return _server

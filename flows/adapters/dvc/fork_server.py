@@ -22,6 +22,7 @@ from typing import Any
 
 from flows.adapters.dvc.patches import write_whole
 from flows.process import supervisor
+from flows.process.sidecar import adopt
 from stages.core.errors import RootstockError, StageFailed
 
 CALL, DVC = b"call", b"dvc"
@@ -118,7 +119,7 @@ def _answer(kind: bytes, descriptors: list[int]) -> int:
 
 def _call(connection: Connection) -> None:
     function, arguments, folder, environment = connection.recv()
-    _enter(folder, environment)
+    adopt(folder, environment)
     try:
         answer: tuple[bool, Any] = (True, function(*arguments))
     except (RootstockError, OSError) as error:
@@ -134,7 +135,7 @@ def _run_dvc(connection: Connection, lifeline: int, output: int) -> None:
     """
     os.setsid()
     arguments, folder, environment = connection.recv()
-    _enter(folder, environment)
+    adopt(folder, environment)
     for descriptor, place in ((lifeline, 0), (output, 1), (output, 2)):
         os.dup2(descriptor, place)
     os.close(lifeline)
@@ -152,12 +153,6 @@ def _dvc(arguments: list[str], connection: Connection) -> int:
 
     sys.argv = ["dvc", *arguments]
     return int(main(arguments) or 0)
-
-
-def _enter(folder: str, environment: dict[str, str]) -> None:
-    os.chdir(folder)
-    os.environ.clear()
-    os.environ.update(environment)
 
 
 class Fork:

@@ -11,7 +11,7 @@ import yaml
 
 from flows.adapters.dvc import staleness
 from flows.adapters.dvc.lockfile import LOADER
-from flows.adapters.dvc.repository import mend_locks, repository
+from flows.adapters.dvc.repository import repair_locks, repository
 from stages.core.errors import ConfigError, nearest
 
 RESTORED = "is cached - skipping run"
@@ -76,7 +76,7 @@ def read_plan(
     import networkx
 
     with repository() as repo:
-        mend_locks(repo)
+        repair_locks(repo)
         graph = repo.index.graph
         order = list(
             networkx.lexicographical_topological_sort(

@@ -12,6 +12,7 @@ from typing import Any
 from flows.adapters.dvc import cache
 from flows.adapters.dvc.lockfile import ONE_AT_A_TIME
 from flows.adapters.dvc.patches import drop_emptied, write_whole
+from flows.process import identity
 from stages.core.errors import ConfigError
 from stages.core.io import write_text
 
@@ -46,7 +47,7 @@ def _advice(said: str) -> str:
     )
 
 
-def mend_locks(repo: Any) -> None:
+def repair_locks(repo: Any) -> None:
     """Take processes that ended without a word out of DVC's record of who reads and writes what.
 
     DVC itself takes them out one by one with a warning each, and gives up on a record that a killed
@@ -62,12 +63,12 @@ def mend_locks(repo: Any) -> None:
         entries = read_holders(record)
         alive = {
             "write": {
-                path: holder for path, holder in entries.get("write", {}).items() if _alive(holder)
+                path: holder for path, holder in entries.get("write", {}).items() if _lives(holder)
             },
             "read": {
                 path: held
                 for path, holders in entries.get("read", {}).items()
-                if (held := list(filter(_alive, holders)))
+                if (held := list(filter(_lives, holders)))
             },
         }
         if alive != entries:
@@ -83,8 +84,8 @@ def read_holders(record: Path) -> dict[str, Any]:
     return entries
 
 
-def _alive(holder: Mapping[str, Any]) -> bool:
-    return Path("/proc", str(holder["pid"])).exists()
+def _lives(holder: Mapping[str, Any]) -> bool:
+    return identity.alive(int(holder["pid"]))
 
 
 def one_line(error: Exception) -> str:

@@ -168,6 +168,6 @@ def write_ahead(database: Path) -> None:
     except sqlite3.DatabaseError as error:
         raise ConfigError(
             f"{database} is damaged ({error}): restore a copy, or move {database.name}* away and"
-            " run again: no stage runs anew, the runs behind them are rebuilt and the model is"
+            " run again: no stage runs again, their MLflow runs are rebuilt and the model is"
             " registered again"
         ) from None

@@ -1,6 +1,4 @@
-"""Runs that a killed process left open: who kept its books closes them, or the next run on the same
-machine, also at Prefect.
-"""
+"""Orphaned runs: close in MLflow and in Prefect what a killed process left open."""
 
 from __future__ import annotations
 
@@ -36,7 +34,8 @@ def close(store: Store) -> list[str]:
     closed = []
     for run in running:
         host, _, process = run.data.tags.get(PROCESS, "").partition(" ")
-        if host == platform.node() and not _alive(process):
+        pid, _, since = process.partition(" ")
+        if host == platform.node() and not (since and identity.alive(int(pid), since)):
             store.tag(
                 run.info.run_id,
                 {"rootstock.error": "the process that wrote this run ended without a word"},
@@ -48,9 +47,7 @@ def close(store: Store) -> list[str]:
 
 
 def mark_crashed(tags: Mapping[str, str]) -> None:
-    """Let Prefect, where its server still answers, call the flow run crashed that these tags name
-    and that is said to run.
-    """
+    """Mark the flow run named in ``tags`` as crashed, if Prefect still lists it as running."""
     server, flow_run = os.environ.get("PREFECT_API_URL"), tags.get(FLOW_RUN)
     if not (server and flow_run):
         return
@@ -98,8 +95,3 @@ def _post(address: str, body: dict[str, Any], patience: float) -> Any:
     )
     with urllib.request.urlopen(asked, timeout=patience) as answer:
         return json.load(answer)
-
-
-def _alive(process: str) -> bool:
-    pid, _, began = process.partition(" ")
-    return bool(began) and identity.began(int(pid)) == began

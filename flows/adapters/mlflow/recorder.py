@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flows.adapters.dvc.lockfile import LockEntry
 from flows.adapters.mlflow import orphans
@@ -30,6 +30,34 @@ class Closed:
     experiment: str
     run: str
     stages: dict[str, str]
+
+
+class Recorder(Protocol):
+    """Anything that records one pipeline run: in this process, or through a sidecar."""
+
+    def open(self, stage: str) -> None:
+        """Note that a stage began."""
+
+    def forward(self, stage: str, events: Sequence[Event]) -> None:
+        """Write what a stage reported."""
+
+    def flush(self) -> None:
+        """Write what has waited; raises what could not be written."""
+
+    def finish(self, stage: str, entry: LockEntry) -> None:
+        """Close the run of a stage that ended well; this is its entry in ``dvc.lock``."""
+
+    def fail(self, stage: str, status: str, message: str) -> None:
+        """Close the run of a stage that did not: FAILED or KILLED."""
+
+    def link(self, entry: LockEntry) -> tuple[str, bool]:
+        """Return the run that made a fresh stage's output, and whether it had to be rebuilt."""
+
+    def call(self, function: Callable[..., T], *arguments: Any, say: Say) -> T:
+        """Return what a function returns that is given the store and output path → run first."""
+
+    def end(self, states: Mapping[str, str], status: str) -> Closed:
+        """Close the parent run with the state of every stage."""
 
 
 class RunRecorder:

@@ -1,21 +1,20 @@
-"""Somebody else keeps the books: a process that has MLflow imported, so that neither its import nor
-its writing delays a stage.
+"""Recorder client: records a pipeline run through the process that has MLflow imported.
 
-That process is :mod:`flows.adapters.mlflow.recorder_process`; :class:`RecorderClient` is how a
-pipeline run speaks to it. What needs no answer is posted and comes back at once; an error of such a
-letter is raised by whatever is asked next.
+Neither its import nor its writing delays a stage. What needs no answer is posted and returns at
+once; an error of such a message is raised by whatever is asked next.
 """
 
 from __future__ import annotations
 
 import os
-import socket
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from flows.process.identity import FEW_ARENAS
+from flows.process.sidecar import Only, Sidecar
 from stages.core.errors import StageFailed
 
 if TYPE_CHECKING:
@@ -28,31 +27,16 @@ ENDED = (
     " continues where this one stopped"
 )
 T = TypeVar("T")
-_STARTING = threading.Lock()
-_office: Office | None = None
 
 
-class Office:
-    """The connection to the process; one for the life of this one."""
+class RecorderProcess(Sidecar):
+    """The sidecar that writes to MLflow, in the order things are posted."""
 
     def __init__(self) -> None:
-        from flows.adapters.dvc.client import beside
-        from flows.process.identity import FEW_ARENAS
-
-        ours, theirs = socket.socketpair()
-        with theirs:
-            self._process = beside(
-                "flows.adapters.mlflow.recorder_process", theirs.fileno(), **FEW_ARENAS
-            )
-        self.owner = os.getpid()
-        self._connection = Connection(ours.detach())
+        super().__init__("flows.adapters.mlflow.recorder_process", environment=FEW_ARENAS)
+        self._connection = Connection(self.socket.detach())
         self._sending, self._asking = threading.Lock(), threading.Lock()
         self._owed = 0
-
-    @property
-    def usable(self) -> bool:
-        """Whether it lives and is ours."""
-        return self.owner == os.getpid() and self._process.poll() is None
 
     def post(self, what: str, *arguments: Any) -> None:
         """Say something that needs no answer."""
@@ -90,39 +74,36 @@ class Office:
             raise StageFailed(ENDED) from None
 
 
-def start() -> Office:
+PROCESS = Only(RecorderProcess)
+
+
+def start() -> RecorderProcess:
     """Let the process begin to import, so that it is ready when it is needed."""
-    global _office
-    with _STARTING:
-        if _office is None or not _office.usable:
-            _office = Office()
-        return _office
+    return PROCESS.running()
 
 
 class RecorderClient:
-    """The books of one pipeline run, kept beside it:
-    :class:`flows.adapters.mlflow.recorder.RunRecorder` at the other end of a line.
-    """
+    """Recorder of one pipeline run, whose work the sidecar does."""
 
     def __init__(self, tags: Mapping[str, str]) -> None:
-        self._office = start()
-        self._office.post("begin", str(Path.cwd()), dict(os.environ), dict(tags))
+        self._process = start()
+        self._process.post("begin", str(Path.cwd()), dict(os.environ), dict(tags))
 
     def open(self, stage: str) -> None:
         """A stage began."""
-        self._office.post("open", stage)
+        self._process.post("open", stage)
 
     def forward(self, stage: str, events: Sequence[Event]) -> None:
         """What a stage told."""
-        self._office.post("forward", stage, list(events))
+        self._process.post("forward", stage, list(events))
 
     def finish(self, stage: str, entry: LockEntry) -> None:
         """A stage ended well."""
-        self._office.post("finish", stage, entry)
+        self._process.post("finish", stage, entry)
 
     def fail(self, stage: str, status: str, message: str) -> None:
         """A stage ended otherwise."""
-        self._office.post("fail", stage, status, message)
+        self._process.post("fail", stage, status, message)
 
     def flush(self) -> None:
         """Wait until everything told so far is written.
@@ -130,21 +111,21 @@ class RecorderClient:
         Raises:
             RootstockError: it cannot be.
         """
-        self._office.ask("flush")
+        self._process.ask("flush")
 
     def link(self, entry: LockEntry) -> tuple[str, bool]:
         """The run that made a fresh stage's output, and whether it had to be rebuilt."""
-        run, imported = self._office.ask("link", entry)
+        run, imported = self._process.ask("link", entry)
         return str(run), bool(imported)
 
     def call(self, function: Callable[..., T], *arguments: Any, say: Callable[[str], None]) -> T:
         """Call a function of a module over there, with the store and output path → run before its
         arguments and ``say`` after them.
         """
-        answer: T = self._office.ask("call", function, *arguments, say=say)
+        answer: T = self._process.ask("call", function, *arguments, say=say)
         return answer
 
     def end(self, states: Mapping[str, str], status: str) -> Closed:
         """Close the parent run."""
-        closed: Closed = self._office.ask("end", dict(states), status)
+        closed: Closed = self._process.ask("end", dict(states), status)
         return closed

@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from flows.process.sidecar import adopt
 from stages.core.errors import RootstockError, StageFailed
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Desk:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._ledger: RunRecorder | None = None
+        self._recorder: RunRecorder | None = None
         self._error: RootstockError | None = None
         self._leaving = False
 
@@ -52,8 +53,8 @@ class Desk:
                 while True:
                     if self._connection.poll(1.0):
                         self._take(*self._connection.recv())
-                    elif self._ledger:
-                        self._ledger.flush()
+                    elif self._recorder:
+                        self._recorder.flush()
             finally:
                 # the end is noticed here and by the watch at the same moment: from now on its
                 # interrupt stops nothing
@@ -90,25 +91,25 @@ class Desk:
                 self._error = StageFailed(f"writing to MLflow: {type(error).__name__}: {error}")
         if answer:
             self._connection.send(("error", self._error) if self._error else ("done", content))
-            if self._ledger:  # told; where nothing could be opened it stays true
+            if self._recorder:  # told; where nothing could be opened it stays true
                 self._error = None
 
     def _abandon(self) -> None:
-        ledger, self._ledger = self._ledger, None
-        if ledger:
-            ledger.abandon()
+        recorder, self._recorder = self._recorder, None
+        if recorder:
+            recorder.abandon()
 
     def _do(self, what: str, arguments: tuple[Any, ...]) -> Any:
         if what == "begin":
             return self._begin(*arguments)
-        assert self._ledger is not None
+        assert self._recorder is not None
         if what == "call":
-            return self._ledger.call(
+            return self._recorder.call(
                 *arguments, say=lambda line: self._connection.send(("line", line))
             )
-        content = getattr(self._ledger, what)(*arguments)
+        content = getattr(self._recorder, what)(*arguments)
         if what == "end":
-            self._ledger = None
+            self._recorder = None
             os.chdir("/")
         return content
 
@@ -116,10 +117,8 @@ class Desk:
         from flows.adapters.mlflow.recorder import RunRecorder
         from flows.adapters.mlflow.store import Store
 
-        os.chdir(folder)
-        os.environ.clear()
-        os.environ.update(environment)
-        self._ledger = RunRecorder.begin(Store.open(), tags)
+        adopt(folder, environment)
+        self._recorder = RunRecorder.begin(Store.open(), tags)
 
 
 def main() -> None:

@@ -25,6 +25,7 @@ from flows.adapters.mlflow.database import (
 )
 from flows.adapters.mlflow.reader import MlflowReader, Reader, SqliteReader
 from flows.process.identity import PROCESS, this_process
+from flows.process.locks import lock
 from stages.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,9 +182,7 @@ def database_of(uri: str) -> Path | None:
 
 
 def _alone(database: Path) -> AbstractContextManager[object]:
-    from filelock import FileLock
-
-    return FileLock(f"{database}.lock")
+    return lock(Path(f"{database}.lock"))
 
 
 def _connect(uri: str, artifacts: str | None) -> tuple[MlflowClient, str]:

@@ -12,10 +12,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 from flows.adapters.prefect.server import answers, flush
+from flows.process.locks import lock
 from stages.core import paths
 from stages.core.io import write_text
 
@@ -36,7 +38,7 @@ def emit(event: str, resource: Mapping[str, str], payload: Mapping[str, Any]) ->
         "payload": dict(payload),
         "occurred": datetime.now(UTC).isoformat(),
     }
-    with _alone():
+    with lock(Path(f"{OUTBOX}.lock")):
         paths.STATE.mkdir(exist_ok=True)
         before = OUTBOX.read_bytes() if OUTBOX.is_file() else b""
         cut = before[-1:] not in (b"", b"\n")
@@ -54,7 +56,7 @@ def flush_outbox() -> int:
     from prefect.context import TaskRunContext
     from prefect.events import emit_event
 
-    with _alone():
+    with lock(Path(f"{OUTBOX}.lock")):
         waiting = list(_whole(OUTBOX.read_text(errors="replace").splitlines()))
         for one in waiting:
             when = datetime.fromisoformat(one.pop("occurred"))
@@ -78,10 +80,3 @@ def _whole(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
 def _server_answers() -> bool:
     address = os.environ.get("PREFECT_API_URL")
     return bool(address) and answers(str(address).rstrip("/"))
-
-
-def _alone() -> Any:
-    from filelock import FileLock
-
-    paths.STATE.mkdir(exist_ok=True)
-    return FileLock(f"{OUTBOX}.lock")

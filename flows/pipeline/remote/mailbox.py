@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from filelock import FileLock, Timeout
-
+from flows.process.locks import Taken, lock
 from stages.core import paths
 from stages.core.io import read_json, write_json, write_text
 
@@ -68,13 +67,13 @@ class Mailbox:
     @contextmanager
     def wanting(self) -> Iterator[None]:
         """Want the result, inside the block."""
-        with FileLock(self.folder / "wanted.lock"):
+        with lock(self.folder / "wanted.lock"):
             yield
 
     @contextmanager
     def working(self) -> Iterator[None]:
         """Work on it, inside the block."""
-        with FileLock(self.folder / "working.lock"):
+        with lock(self.folder / "working.lock"):
             (self.folder / "begun").touch()
             yield
 
@@ -94,9 +93,9 @@ class Mailbox:
         return self.begun and not _held(self.folder / "working.lock") and self.code is None
 
 
-def _held(lock: Path) -> bool:
+def _held(path: Path) -> bool:
     try:
-        with FileLock(lock, blocking=False):
+        with lock(path, patience=0):
             return False
-    except Timeout:
+    except Taken:
         return True

@@ -1,13 +1,11 @@
-"""Expected calibration error is at most the threshold: what it is sure of is right as often as it
-says.
-"""
+"""Expected calibration error is at most the threshold: confidence matches accuracy."""
 
 from __future__ import annotations
 
 from flows.promotion.evidence import Evidence, Verdict
 
 SHARE = True
-"""The threshold is a share, at most 1."""
+"""The threshold is a fraction, at most 1."""
 
 
 def check(evidence: Evidence, threshold: float) -> Verdict:

@@ -1,4 +1,7 @@
-"""New queries find their like in the champion's index: the old gallery need not be embedded again."""  # noqa: E501
+"""New embeddings retrieve as well as the champion's from the champion's index.
+
+This is backward compatibility: the old gallery need not be embedded again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from flows.promotion.evidence import FEW_SHARED, Evidence, Verdict
 Vectors = NDArray[np.float32]
 
 SHARE = True
-"""The threshold is a share, at most 1."""
+"""The threshold is a fraction, at most 1."""
 
 
 def check(evidence: Evidence, threshold: float) -> Verdict:

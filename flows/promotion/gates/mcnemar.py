@@ -7,7 +7,7 @@ from __future__ import annotations
 from flows.promotion.evidence import Evidence, Verdict
 
 SHARE = True
-"""The threshold is a share, at most 1."""
+"""The threshold is a fraction, at most 1."""
 
 
 def check(evidence: Evidence, threshold: float) -> Verdict:
@@ -25,7 +25,7 @@ def check(evidence: Evidence, threshold: float) -> Verdict:
     probability = mcnemar(ours, theirs)
     passed = gained >= lost or probability >= threshold
     reason = pairs.reason(
-        "" if passed else f"{lost} images lost, {gained} gained: that is no chance"
+        "" if passed else f"{lost} images lost, {gained} gained: more than chance explains"
     )
     return Verdict(
         passed, f"p {probability:.4f}", f"p ≥ {threshold:.4g}", f"+{gained} −{lost}", reason

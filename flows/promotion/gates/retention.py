@@ -5,7 +5,7 @@ from __future__ import annotations
 from flows.promotion.evidence import Evidence, Verdict
 
 SHARE = True
-"""The threshold is a share, at most 1."""
+"""The threshold is a fraction, at most 1."""
 
 
 def check(evidence: Evidence, threshold: float) -> Verdict:

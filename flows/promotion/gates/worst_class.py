@@ -1,11 +1,11 @@
-"""The class it knows least is right at least this often."""
+"""Accuracy on the worst class is at least the threshold."""
 
 from __future__ import annotations
 
 from flows.promotion.evidence import Evidence, Verdict, worst
 
 SHARE = True
-"""The threshold is a share, at most 1."""
+"""The threshold is a fraction, at most 1."""
 
 
 def check(evidence: Evidence, threshold: float) -> Verdict:

@@ -77,7 +77,7 @@ class JpegStore(PixelStore):
             stops = np.empty(0, np.int64)
         if len(stops) != rows:
             raise DataError(
-                f"{directory / OFFSETS} does not say where {rows:,} images lie: run ingest again"
+                f"{directory / OFFSETS} does not list {rows:,} images: run ingest again"
             )
         offsets = np.concatenate([[0], stops]).astype(np.int64)
         lengths = np.diff(offsets[ends], prepend=0).tolist()

@@ -1,5 +1,4 @@
-"""Whether embeddings find their like: retrieval of images by one encoder in the index that another
-filled.
+"""Retrieval: accuracy of one encoder's queries in the index that another encoder made.
 
 numpy only: promotion gates call this on stored embeddings, without loading a model.
 """

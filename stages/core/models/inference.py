@@ -147,7 +147,7 @@ def _array(nested: Any, position: int) -> npt.NDArray[Any]:
 def _bytes(text: str, position: int) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
-    except ValueError:  # of its alphabet, or of signs that are not even ASCII
+    except ValueError:  # outside its alphabet, or not even ASCII
         raise DataError(
             f"image {position} is text but not base64: send the bytes of a JPEG or PNG file in"
             " base64"

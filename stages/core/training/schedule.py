@@ -26,7 +26,7 @@ def factor(schedule: str, step: int, steps: int, warmup: float) -> float:
     """
     if schedule == "infinite" and 0 < warmup < 1:
         raise ConfigError(
-            f"pretrain.warmup is {warmup}: the infinite schedule knows no end to take a share of;"
+            f"pretrain.warmup is {warmup}: the infinite schedule has no end to take a fraction of;"
             " give steps (1 or more)"
         )
     rising = warmup_steps(warmup, steps)

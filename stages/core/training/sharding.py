@@ -40,7 +40,7 @@ def wanted(module: nn.Module, above: float) -> bool:
     if not blocks(module):
         if distributed.rank() == 0:
             print(
-                f"{max(sizes):.0f} M weights, but no transformer blocks to share out: every process"
+                f"{max(sizes):.0f} M weights, but no transformer blocks to shard: every process"
                 " keeps them all",
                 flush=True,
             )

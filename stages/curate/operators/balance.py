@@ -62,7 +62,7 @@ def apply(curation: Curation, settings: Settings) -> dict[str, float]:
     chosen = _draw(leaf, curation.labelled[rows], quotas, curation.seed)
     lost = rows[~chosen]
     curation.drop(
-        lost, [f"balance: cluster {number} is over its share" for number in curation.cluster[lost]]
+        lost, [f"balance: cluster {number} is over its quota" for number in curation.cluster[lost]]
     )
     _weigh(curation, rows, leaf, chosen)
     return {"clusters": len(np.unique(leaf)), "dropped": len(lost)}

@@ -22,7 +22,7 @@ from stages.evaluate.report.charts import Axes, Point, Series
 from stages.evaluate.report.errors_section import errors_section
 from stages.evaluate.report.findings import labels_phrase, percent, points, sentences, signed
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 LOOKS = {
     "pixels": ("#6e7781", "square", True),
     "random": ("#a0703a", "down", True),

@@ -70,7 +70,7 @@ def _parts(download: Download) -> list[str]:
     errors: list[str] = []
     found = [part for part in wanted if _is_there(download, part, errors)]
     if not found:
-        why = errors[0] if errors else "no part of it"
+        why = errors[0] if errors else "none of its parts can be opened"
         raise DataError(
             f"torchvision:{download.name} cannot be opened in {download.root} ({why}); download it:"
             f" {download.command}"

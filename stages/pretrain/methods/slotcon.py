@@ -8,12 +8,12 @@ import torch
 
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
+from stages.core.image.views.overlap import partners
 from stages.core.losses.clustering import assignment_entropy
 from stages.core.losses.dense import aligned_cross_entropy, present, slot_nce, slots
 from stages.core.models.heads import Prototypes, applied, mlp, predictor
 from stages.core.training.assignment import Centre
 from stages.core.training.teacher import Teacher, rising
-from stages.core.views.overlap import partners
 from stages.core.views.plan import two_views
 from stages.pretrain.method import Auto, Losses, Method, MethodSettings, method, sized
 

@@ -69,5 +69,5 @@ def test_a_shard_that_is_missing_short_or_damaged_is_one_clear_error(written):
         PixelStore.open(directory)
     shard.write_bytes(whole)
     (directory / OFFSETS).unlink()
-    with pytest.raises(DataError, match="does not say where 90 images lie"):
+    with pytest.raises(DataError, match="does not list 90 images"):
         PixelStore.open(directory)

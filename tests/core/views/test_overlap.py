@@ -1,8 +1,8 @@
 import torch
 from torch.nn.functional import avg_pool2d
 
+from stages.core.image.views.overlap import partners
 from stages.core.image.views.warp import Warp
-from stages.core.views.overlap import partners
 from stages.core.views.tiles import tiles, turned, untiled
 
 SIDE, CELLS = 32, 4

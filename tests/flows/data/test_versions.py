@@ -168,7 +168,7 @@ def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -
         "relabelled": 1,
         "re-kept": 0,
         "broken": 1,
-        "mended": 0,
+        "recovered": 0,
     }
     assert summary(found.tables["relabelled"]) == [["bird", "photos", "cat", "bird", "1"]]
     assert summary(found.tables["added"]) == [
@@ -179,7 +179,7 @@ def test_a_diff_counts_every_kind_of_change_by_class_and_source(project: Tiny) -
     assert not found.drift.drifted
     printed = project.rootstock("data", "diff", "v1", "v2")
     assert "No drift" in printed
-    assert "the few at the border of a share are drawn anew" in printed
+    assert "the few at a border are drawn again" in printed
     folder = project.root / "reports/data/v1..v2"
     with (folder / "changes.csv").open() as file:
         assert sum(row["change"] == "removed" for row in csv.DictReader(file)) == 3
@@ -233,7 +233,7 @@ def test_every_kind_of_change_has_its_contact_sheet(project: Tiny) -> None:
         "relabelled": 1,
         "re-kept": 3,
         "broken": 1,
-        "mended": 1,
+        "recovered": 1,
     }
     for kind, count in counts.items():
         assert (

@@ -1,4 +1,4 @@
-"""``rootstock doctor`` recognises what breaks the tools and says how to mend it."""
+"""``rootstock doctor`` recognises what breaks the tools and says how to fix it."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_what_is_said_of_a_pair(
 ) -> None:
     found = pair_finding(error, torch, vision)
     assert found.state == state and words in found.found
-    assert bool(found.mend) == (state == FAIL)
+    assert bool(found.fix) == (state == FAIL)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -109,7 +109,7 @@ def test_servers_that_the_environment_names_and_that_do_not_answer_are_named(
     found = {finding.subject: finding for finding in servers()}
     assert [finding.state for finding in found.values()] == [FAIL, FAIL]
     assert "MLFLOW_TRACKING_URI=http://127.0.0.1:9" in found["mlflow store"].found
-    assert "unset PREFECT_API_URL" in found["prefect server"].mend
+    assert "unset PREFECT_API_URL" in found["prefect server"].fix
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.delenv("PREFECT_API_URL")
     assert [finding.state for finding in servers()] == [OK]

@@ -15,6 +15,7 @@ import yaml
 from flows.adapters.dvc import run_cache
 from flows.adapters.dvc.plan import read_plan
 from flows.project import environment, worktrees
+from flows.project.git import read_at, snapshot
 from flows.project.params_file import override
 from stages.core.errors import ConfigError
 from tests.support.toy_stages import Tiny, tiny
@@ -42,16 +43,16 @@ def test_a_clean_tree_is_its_head_and_a_changed_one_a_commit_beside_the_branch(
     project: Tiny,
 ) -> None:
     head = project.git("rev-parse", "HEAD")
-    assert worktrees.snapshot(project.root, "one") == head
+    assert snapshot(project.root, "one") == head
     (project.root / "source.txt").write_text("1 2 3")
     (project.root / "new.txt").write_text("untracked")
     (project.root / "data").mkdir()
     (project.root / "data/ignored").write_text("x")
     before = project.git("status", "--porcelain")
-    commit = worktrees.snapshot(project.root, "one")
+    commit = snapshot(project.root, "one")
     assert project.git("status", "--porcelain") == before
     assert project.git("rev-parse", "HEAD") == head
-    assert worktrees.read_at(project.root, commit, "source.txt") == "1 2 3"
+    assert read_at(project.root, commit, "source.txt") == "1 2 3"
     assert set(project.git("diff", "--name-only", head, commit).split()) == {
         "source.txt",
         "new.txt",
@@ -117,16 +118,16 @@ def test_a_pinned_stage_holds_its_version_and_is_never_stale(project: Tiny, tmp_
     (project.root / "ingest.py").write_text(
         (project.root / "ingest.py").read_text() + "# code moved on\n"
     )
-    code = worktrees.snapshot(project.root, "experiment")
+    code = snapshot(project.root, "experiment")
     place = tmp_path / "cell"
     worktrees.add(project.root, place, code)
     with inside(project, place):
         assert run_cache.data_stages() == ["ingest"]
-        run_cache.pin(["ingest"], worktrees.read_at(project.root, first, "dvc.lock"))
+        run_cache.pin(["ingest"], read_at(project.root, first, "dvc.lock"))
         assert yaml.safe_load((place / "data/pool/values.json").read_text()) == [1.0, 1.0]
         assert read_plan().reasons["ingest"] == []
         with pytest.raises(ConfigError, match="no entry for evaluate"):
-            run_cache.pin(["evaluate"], worktrees.read_at(project.root, first, "dvc.lock"))
+            run_cache.pin(["evaluate"], read_at(project.root, first, "dvc.lock"))
 
 
 def test_a_version_whose_data_is_nowhere_is_refused(project: Tiny, tmp_path: Path) -> None:
@@ -140,4 +141,4 @@ def test_a_version_whose_data_is_nowhere_is_refused(project: Tiny, tmp_path: Pat
         inside(project, place),
         pytest.raises(ConfigError, match="neither in DVC's cache nor at its remote"),
     ):
-        run_cache.pin(["ingest"], worktrees.read_at(project.root, first, "dvc.lock"))
+        run_cache.pin(["ingest"], read_at(project.root, first, "dvc.lock"))

@@ -54,7 +54,7 @@ def test_compare_says_what_each_knows_that_the_other_does_not(
     found = json.loads(done.out)
     table = pd.read_csv(tmp_path / "both.csv", dtype=str)
     a, b = (table[side] == table["label"] for side in ("first", "second"))
-    assert found["images"] == len(table) > 300 and found["asked_anew"] is True
+    assert found["images"] == len(table) > 300 and found["reevaluated"] is True
     assert found["a"]["accuracy"]["value"] == pytest.approx(a.mean())
     expected = paired_bootstrap(a, b, 10_000, 0)
     assert found["difference"] == {

@@ -153,7 +153,7 @@ def test_a_place_that_may_not_be_written_is_one_line_with_what_to_do(one: Any) -
     (one.root / ".dvc/tmp").symlink_to("/sys/kernel")  # where not even root may make a file
     asked = one.rootstock("plan")
     assert asked.code == 2 and asked.err.count("\n") == 1, asked
-    assert ".dvc/tmp" in asked.err and "must be able to write the project" in asked.err
+    assert ".dvc/tmp" in asked.err and "needs write access to the project directory" in asked.err
 
 
 def test_a_damaged_note_about_code_costs_no_more_than_the_name_of_the_file(one: Any) -> None:

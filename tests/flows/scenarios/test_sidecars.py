@@ -13,7 +13,7 @@ import pytest
 
 from flows.adapters.dvc import client, lockfile, plan
 from flows.adapters.mlflow import recorder_client
-from flows.adapters.mlflow.recorder_client import Office, RecorderClient
+from flows.adapters.mlflow.recorder_client import RecorderClient, RecorderProcess
 from stages.core.errors import ConfigError, StageFailed
 
 
@@ -44,11 +44,11 @@ def test_an_entry_that_another_stages_dvc_is_writing_is_waited_for(
 
 def test_a_killed_server_is_replaced(project: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(project.root)
-    before = client._running()
-    before._process.send_signal(signal.SIGKILL)
-    before._process.wait()
+    before = client.SERVER.running()
+    before.process.send_signal(signal.SIGKILL)
+    before.process.wait()
     assert client.call(plan.read_reasons, "a") == ["never ran"]
-    assert client._running() is not before
+    assert client.SERVER.running() is not before
 
 
 def test_books_that_cannot_be_kept_are_an_error_of_the_run(project: Any, monkeypatch: Any) -> None:
@@ -73,8 +73,8 @@ def test_a_run_that_begins_closes_one_that_was_left(project: Any, monkeypatch: A
 
 
 def test_when_who_keeps_the_books_dies_the_error_says_how_to_go_on() -> None:
-    office = Office()
-    office._process.kill()
+    office = RecorderProcess()
+    office.process.kill()
     with pytest.raises(StageFailed, match="rootstock run continues where"):
         office.ask("flush")
 
@@ -84,9 +84,7 @@ def test_an_answer_nobody_waited_for_is_not_taken_for_the_next(
 ) -> None:
     monkeypatch.chdir(project.root)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr(
-        recorder_client, "_office", None
-    )  # a new process, which imports for a second before it answers
+    recorder_client.PROCESS.forget()  # a new process imports for a second before it answers
     books = RecorderClient({})
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.1)

@@ -121,9 +121,7 @@ def test_the_sources_are_looked_at_and_that_they_grew_is_no_failure(registered: 
         assert verification._sources(recorded).state == "ok"
         paths.FINGERPRINT.write_bytes(fingerprint)
         grown = verification._sources("0" * 32)
-        assert (
-            grown.state == "unreachable" and "the sources hold other images by now" in grown.found
-        )
+        assert grown.state == "unreachable" and "the sources hold other images now" in grown.found
 
 
 def test_images_ingested_at_another_size_since_do_not_speak_against_the_weights(
@@ -281,7 +279,7 @@ def test_what_is_forgotten_is_gone_after_the_next_run(registered: Any) -> None:
         }
         assert {check.state for check in verification.verify(chain)} == {"ok"}
     back = registered.rootstock("rollback", "--why", "the old one was better")
-    assert f"it was trained on what was forgotten since: {image['id']}" in back.err
+    assert f"it was trained on images that have since been forgotten: {image['id']}" in back.err
 
 
 def test_an_id_that_is_none_changes_nothing(registered: Any) -> None:
