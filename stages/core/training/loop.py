@@ -281,7 +281,8 @@ class _Run:
             self._row(done, found)
             if self.stop is not None and not last:
                 self.history.stopped = self.stop(found, done / recipe.steps) or ""
-        if last or done % recipe.checkpoint_every == 0:
+        due = last or done % recipe.checkpoint_every == 0
+        if due and not self.history.stopped:  # killed later, a stopped run must stop there again
             self._checkpoint(done)
 
     def _checkpoint(self, done: int) -> None:

@@ -22,7 +22,7 @@ from stages.evaluate.report.charts import Axes, Point, Series
 from stages.evaluate.report.errors_section import errors_section
 from stages.evaluate.report.findings import labels_phrase, percent, points, sentences, signed
 
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 LOOKS = {
     "pixels": ("#6e7781", "square", True),
     "random": ("#a0703a", "down", True),
@@ -103,6 +103,7 @@ def render(
         "ladder": _ladder(table),
         "questions": _questions(table),
         "groups": _groups(table, background.descriptions),
+        "short": any(row.undertrained for row in table.rows),
         "classes": len(classes),
         "small": images.shape[-1] < 64,
         "errors": errors_section(verdict, images, truth, classes),
@@ -286,7 +287,8 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
                         row.chosen + (", fewer steps than its plateau" if row.undertrained else "")
                     ),
                 }
-                cells.append({**shown, "tied": id(row) in tied[budget]})
+                marks = {"tied": id(row) in tied[budget], "short": row.undertrained}
+                cells.append({**shown, **marks})
             rows.append({"protocol": called, "cells": cells})
         groups.append({"name": MODELS[model], "note": descriptions.get(model, ""), "rows": rows})
     return groups
