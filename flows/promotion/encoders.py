@@ -87,7 +87,10 @@ def read_standings(made_by: Mapping[str, str]) -> list[EncoderCandidate]:
             and str(directory) in made_by
             and (directory / "config.json").is_file()
         ):
-            parameters = int(read_json(directory / "config.json")["parameters"])
+            config = read_json(directory / "config.json")
+            if not config.get("student", True):
+                continue  # the teacher itself, passed on
+            parameters = int(config["parameters"])
             run, digest = made_by[str(directory)], outputs[str(directory)]
             standings.append(
                 EncoderCandidate(name, directory, digest, run, parameters, scores.get(name, {}))
@@ -96,8 +99,8 @@ def read_standings(made_by: Mapping[str, str]) -> list[EncoderCandidate]:
 
 
 def _scores() -> dict[str, dict[str, float]]:
-    """Encoder → alias → validation accuracy with all labels. The student fine-tuned is the finetune
-    stage's own candidate.
+    """Encoder → alias → validation accuracy with all labels, of whatever evaluate and finetune
+    trained from it.
     """
     found: dict[str, dict[str, float]] = {}
     for row in read_csv(paths.reports("evaluate") / "table.csv"):
@@ -107,7 +110,9 @@ def _scores() -> dict[str, dict[str, float]]:
     candidates = paths.reports("finetune") / "candidates.csv"
     for row in read_csv(candidates) if candidates.is_file() else []:
         if row["method"] == "full":
-            found.setdefault("distilled", {})[FINETUNE_BEST] = float(row["validation_accuracy"])
+            own = found.setdefault(row["encoder"], {})
+            accuracy = float(row["validation_accuracy"])
+            own[FINETUNE_BEST] = max(accuracy, own.get(FINETUNE_BEST, 0.0))
     return found
 
 

@@ -24,9 +24,11 @@ STEPS_PER_EPOCH = 16
 
 
 def create_student(name: str, seed: int, teacher: Encoder) -> Backbone:
-    """An untrained student; one that is too large is refused."""
+    """An untrained student with its teacher's stem; one that is too large is refused."""
     large = teacher.backbone
-    student = create_backbone(name, large.channels, large.size, address(seed, "student"))
+    student = create_backbone(
+        name, large.channels, large.size, address(seed, "student"), large.stem
+    )
     check_size(student, large)
     return student
 

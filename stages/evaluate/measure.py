@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -156,25 +157,27 @@ def _trained_rows(
     inputs: Inputs, step: Budget, features: Mapping[str, Labelled], advance: Callable[[], None]
 ) -> list[Row]:
     """The finetune stage with fewer labels, draw by draw: labels alone, every encoder trained
-    whole, and the best of these and of the linear probes on validation.
+    whole, and the best candidate of ``finetune.candidates`` on validation.
     """
     step = replace(step, draws=step.draws[: inputs.draws])
     start = _untrained(inputs.encoders["pretrained"].backbone, inputs.task.seed)
     scratch: list[Candidate] = []
     picked: list[Candidate] = []
     full: dict[str, list[Candidate]] = {name: [] for name in inputs.usable}
+    wanted = inputs.task.settings.candidates
     for draw in step.draws:
         task = _subtask(inputs, draw)
         scratch.append(scratch_candidate(start, task))
-        best = scratch[-1]
+        offered = [scratch[-1]] if "scratch" in wanted or not inputs.usable else []
         for name in inputs.usable:
             backbone = inputs.encoders[name].backbone
             probe = fit_probe(features[name].train[draw], features[name].validation, task)
             full[name].append(full_candidate(backbone, probe, task, name))
-            best = better(
-                best, better(full[name][-1], linear_candidate(backbone, probe, task, name))
-            )
-        picked.append(best)
+            if "linear" in wanted:
+                offered.append(linear_candidate(backbone, probe, task, name))
+            if "full" in wanted:
+                offered.append(full[name][-1])
+        picked.append(reduce(better, offered))
         advance()
     found = {"scratch": ("full", scratch), "finetuned": ("picked", picked)}
     found |= {name: ("full", candidates) for name, candidates in full.items()}
@@ -199,7 +202,7 @@ def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
         correct = (probabilities.argmax(axis=1) == inputs.truth.test)[:, None]
         validation = float((held.argmax(axis=1) == inputs.truth.validation).mean())
         config = classifier.config
-        short = model == "scratch" and inputs.task.steps < inputs.task.plateau
+        short = config["method"] != "linear" and inputs.task.steps < inputs.task.plateau
         rows.append(
             Row(
                 model,

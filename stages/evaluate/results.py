@@ -28,6 +28,7 @@ TABLE = (
     "high",
     "validation_accuracy",
     "chosen",
+    "undertrained",
 )
 
 
@@ -95,6 +96,7 @@ def table_rows(table: Table) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
             *_numbers(table.interval(row)),
             f"{row.validation:.6g}",
             row.chosen,
+            str(row.undertrained).lower(),
         ]
         for row in table.rows
     ]

@@ -71,9 +71,9 @@ def test_every_model_is_there_with_an_interval(project: Path) -> None:
         for budget in ("1", "3", "all")
     } <= there
     assert {
-        ("pretrained", "full", "all"),
-        ("control", "full", "all"),
-        ("distilled", "full", "1"),
+        (model, "full", budget)
+        for model in ("pretrained", "distilled")
+        for budget in ("1", "3", "all")
     } <= there
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in rows)
 
@@ -111,6 +111,48 @@ def test_predictions_carry_what_a_gate_on_robustness_needs(project: Path) -> Non
     assert found["accuracy"] == pytest.approx(corrupted, abs=1e-5)
 
 
+def test_predictions_say_which_controls_were_right_and_how_the_classifier_was_made(
+    project: Path,
+) -> None:
+    answers = pd.read_parquet(paths.reports("evaluate") / "predictions.parquet")
+    table = {
+        (row["model"], row["protocol"]): float(row["accuracy"])
+        for row in read_csv(paths.reports("evaluate") / "table.csv")
+        if row["labels_per_class"] == "all"
+    }
+    for control, row in {
+        "scratch": ("scratch", "full"),
+        "pixels": ("pixels", "linear"),
+        "random": ("random", "linear"),
+        "pixels_knn": ("pixels", "knn"),
+        "encoder_knn": ("pretrained", "knn"),
+    }.items():
+        assert answers[f"right_{control}"].mean() == pytest.approx(table[row], abs=1e-5)
+    assert set(answers["method"]) == {load_classifier(paths.FINETUNED).config["method"]}
+    rows = Manifest.read(paths.CURATED_MANIFEST).labelled_rows("test")
+    control = load_classifier(paths.SCRATCH)
+    expected = control.predict_proba(PixelStore.open().gather(rows)).argmax(dim=1)
+    named = [control.classes[best] for best in expected]
+    assert (answers["right_scratch"] == (answers["label"] == named)).all()
+
+
+def test_a_hobbled_control_is_marked_in_the_table_the_sentences_and_the_page(
+    project: Path,
+) -> None:
+    """Four steps where the plateau is at hundreds; a linear probe has no steps to be short of."""
+    rows = read_csv(paths.reports("evaluate") / "table.csv")
+    trained = [row for row in rows if row["protocol"] == "full"]
+    frozen = [row for row in rows if row["protocol"] in {"knn", "linear"}]
+    assert all(row["undertrained"] == "true" for row in trained)
+    assert not any(row["undertrained"] == "true" for row in frozen)
+    few = [row for row in rows if (row["model"], row["labels_per_class"]) == ("scratch", "1")]
+    assert "its plateau is at 400" in few[0]["chosen"]
+    page = (paths.reports("evaluate") / "index.html").read_text()
+    count = sum(row["undertrained"] == "true" for row in rows)
+    assert f"Marked rows ({count}) were trained for fewer steps" in page
+    assert page.count("†</b>") == count
+
+
 def test_embeddings_are_those_of_the_registered_encoder(project: Path) -> None:
     rows = Manifest.read(paths.CURATED_MANIFEST).labelled_rows("test")
     expected = embed(load_classifier(paths.FINETUNED).encoder, PixelStore.open(), rows)
@@ -135,7 +177,7 @@ def test_the_page_needs_nothing_from_outside(project: Path) -> None:
         "Untrained encoder",
         "Supervised from scratch",
         "Instance-classification control",
-        "Fine-tuned",
+        "Shipped: best on validation",
     ):
         assert model in page
     assert not re.search(r"20\d\d-\d\d-\d\d|/tmp|nan", page)
@@ -152,6 +194,43 @@ def test_without_a_control_there_is_no_row_of_it(
     assert "control" not in {
         row["model"] for row in read_csv(paths.reports("evaluate") / "table.csv")
     }
+
+
+def test_without_a_student_and_a_useful_encoder_labels_alone_are_evaluated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_project(200, control=False)
+    for directory, changes in (
+        (paths.PRETRAINED, {"useful": False}),
+        (paths.DISTILLED, {"student": False}),
+    ):
+        config = directory / "config.json"
+        config.write_text(json.dumps({**json.loads(config.read_text()), **changes}))
+    paths.CONTROL.mkdir()
+    (paths.CONTROL / "config.json").write_text('{"kind": "none"}')
+    run_stage(finetune, small_params())
+    run_stage(evaluate, small_params(evaluate__labels_per_class=[1]))
+    rows = read_csv(paths.reports("evaluate") / "table.csv")
+    there = {(row["model"], row["protocol"]) for row in rows}
+    assert {("pretrained", "knn"), ("scratch", "full"), ("finetuned", "picked")} <= there
+    assert not there & {("pretrained", "full"), ("distilled", "knn"), ("random-student", "knn")}
+    page = (paths.reports("evaluate") / "index.html").read_text()
+    assert "labels alone do as well with all labels" in page
+
+
+def test_few_labels_are_offered_the_candidates_that_finetune_offers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_project(200)
+    params = small_params(finetune__candidates=["full"], evaluate__labels_per_class=[1])
+    run_stage(finetune, params)
+    run_stage(evaluate, params)
+    rows = read_csv(paths.reports("evaluate") / "table.csv")
+    picked = [row["chosen"] for row in rows if row["model"] == "finetuned"]
+    assert len(picked) == 2
+    assert all(chosen.startswith("full from") for chosen in picked)
 
 
 def test_no_test_labels_and_a_classifier_of_other_classes_are_refused(

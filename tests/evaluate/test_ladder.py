@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from sklearn.datasets import load_digits
 
 from stages.core.metrics.intervals import paired_bootstrap
 from stages.core.metrics.representation import knn_predict
-from stages.evaluate.comparison import Table
+from stages.evaluate.comparison import Table, controls
 from stages.evaluate.ladder import (
     ALL,
     Budget,
@@ -118,18 +120,19 @@ def fake(
     return Row(model, protocol, budget, 10, correct, accuracy, "")
 
 
-def table(gain: float) -> Table:
+def table(gain: float, *more: Row, pixels: float = 0.5) -> Table:
     rows = [
-        fake("pixels", ALL, 0.5),
-        fake("pretrained", ALL, 0.8),
-        fake("random", ALL, 0.8),
-        fake("distilled", ALL, 0.8),
+        fake("pixels", ALL, pixels),
+        fake("pretrained", ALL, 0.65),
+        fake("random", ALL, 0.65),
+        fake("distilled", ALL, 0.65),
     ]
     return Table(
         [
             *rows,
             fake("scratch", ALL, 0.7, protocol="full"),
             fake("finetuned", ALL, 0.7 + gain, protocol="picked"),
+            *more,
         ],
         500,
         0,
@@ -155,6 +158,53 @@ def test_the_page_says_so_when_pretraining_helped_made_no_difference_or_hurt() -
     assert "no measurable difference" in sentences(table(0.0))[0]
     assert "did not help" in sentences(table(-0.2))[0]
     assert "no difference (0.0 points" in sentences(table(0.0))[1]
+
+
+def test_the_verdict_compares_with_the_strongest_control_and_names_it() -> None:
+    told = sentences(table(0.0, pixels=0.9))
+    assert "did not help" in told[0]
+    assert "the strongest control, raw pixels, 87.5 %" in told[1]
+    assert table(0.0, pixels=0.9).headlines()[0].second.model == "pixels"
+    assert (
+        "the strongest control, the same network trained from scratch" in sentences(table(0.2))[1]
+    )
+
+
+def test_the_strongest_control_is_picked_on_validation_not_on_test() -> None:
+    modest = Row("pixels", "knn", ALL, 10, np.ones((400, 1), dtype=bool), 0.1, "")
+    found = table(0.0, modest).strongest_control(ALL)
+    assert found is not None
+    assert found.model == "scratch"
+
+
+def test_rows_short_of_their_plateau_are_counted_in_a_sentence() -> None:
+    hobbled = replace(fake("scratch", "5", 0.3, protocol="full"), undertrained=True)
+    told = sentences(table(0.2, hobbled))
+    assert told[-1].startswith("Marked rows (1) were trained for fewer steps than their plateau")
+    assert not [one for one in sentences(table(0.2)) if "plateau" in one]
+
+
+def test_a_classifier_from_labels_alone_is_said_to_owe_pretraining_nothing() -> None:
+    rows = table(0.0).rows
+    shipped = [
+        replace(row, chosen="scratch" if row.model == "finetuned" else row.chosen) for row in rows
+    ]
+    told = sentences(Table(shipped, 500, 0))
+    assert any("labels alone do as well with all labels" in one for one in told)
+    assert not [one for one in sentences(table(0.0)) if "labels alone" in one]
+
+
+def test_gates_get_the_controls_of_all_labels() -> None:
+    few = fake("scratch", "5", 0.3, protocol="full")
+    knn = [fake(model, ALL, 0.5, protocol="knn") for model in ("pixels", "pretrained")]
+    found = controls(table(0.0, few, *knn))
+    assert {name: (row.model, row.protocol, row.budget) for name, row in found.items()} == {
+        "scratch": ("scratch", "full", ALL),
+        "pixels": ("pixels", "linear", ALL),
+        "random": ("random", "linear", ALL),
+        "pixels_knn": ("pixels", "knn", ALL),
+        "encoder_knn": ("pretrained", "knn", ALL),
+    }
 
 
 def test_what_cannot_be_told_apart_is_not_said_to_win() -> None:

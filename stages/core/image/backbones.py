@@ -235,11 +235,13 @@ def check_name(name: str) -> None:
             raise ConfigError(
                 f"torchvision has no {given!r}; {nearest(given, known)}timm's names need no prefix"
             )
-    elif not timm.is_model(split_width(name)[0]):
-        raise ConfigError(
-            f"timm has no {name!r}; {nearest(name, timm.list_models())}torchvision's are"
-            " torchvision:NAME"
-        )
+    else:
+        plain, _ = split_width(name)
+        if not timm.is_model(plain):
+            raise ConfigError(
+                f"timm has no {plain!r}; {nearest(plain, timm.list_models())}torchvision's are"
+                " torchvision:NAME"
+            )
 
 
 @contextmanager
@@ -297,9 +299,9 @@ def split_width(name: str) -> tuple[str, float]:
     Raises:
         ConfigError: the width is not a number between 0 and 4.
     """
-    plain, _, width = name.partition("@")
+    plain, at, width = name.partition("@")
     try:
-        scale = float(width or 1)
+        scale = float(width if at else 1)
     except ValueError:
         scale = 0.0
     if not 0 < scale <= 4:
@@ -321,7 +323,7 @@ def _timm(name: str, channels: int, size: int, small: bool) -> nn.Module:
     ]:  # families know one keyword, both or none, and some fix their patches
         try:
             body: nn.Module = timm.create_model(
-                name, pretrained=False, num_classes=0, in_chans=channels, **sizes
+                plain, pretrained=False, num_classes=0, in_chans=channels, **sizes
             )
             return body
         except Exception as error:

@@ -263,7 +263,8 @@ class _Run:
                     self._row(done, found)
                     if self.stop is not None and not last:
                         self.history.stopped = self.stop(found, done / recipe.steps) or ""
-        if keep and not distributed.anywhere(not self.guard.calm):
+        due = keep and not self.history.stopped  # killed later, a stopped run must stop there again
+        if due and not distributed.anywhere(not self.guard.calm):
             self._checkpoint(done)
 
     def _look(self, done: int) -> Row:

@@ -103,6 +103,7 @@ def render(
         "ladder": _ladder(table),
         "questions": _questions(table),
         "groups": _groups(table, background.descriptions),
+        "short": any(row.undertrained for row in table.rows),
         "classes": len(classes),
         "small": images.shape[-1] < 64,
         "errors": errors_section(verdict, images, truth, classes),
@@ -286,7 +287,8 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
                         row.chosen + (", fewer steps than its plateau" if row.undertrained else "")
                     ),
                 }
-                cells.append({**shown, "tied": id(row) in tied[budget]})
+                marks = {"tied": id(row) in tied[budget], "short": row.undertrained}
+                cells.append({**shown, **marks})
             rows.append({"protocol": called, "cells": cells})
         groups.append({"name": MODELS[model], "note": descriptions.get(model, ""), "rows": rows})
     return groups

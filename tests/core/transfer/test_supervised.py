@@ -1,5 +1,5 @@
-"""Supervised training: probes as heads, frozen batch norm, temperature, batches as a function of
-the step.
+"""Supervised training: probes as heads, batch norm that adapts, temperature, steps and batches
+sized to the labels.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from stages.core.image.views.policy import Policy
 from stages.core.metrics.intervals import calibration_error
 from stages.core.metrics.linear_probe import LinearProbe
 from stages.core.transfer.supervised import (
-    FEWEST_STEPS,
+    MOST_IMAGES,
+    SMOOTHING,
     LabelledBatches,
     Supervised,
     cool,
+    resolve_batch,
     resolve_steps,
     temperature,
     with_head,
@@ -35,9 +37,17 @@ MOVES = Policy(
 
 
 def test_steps_grow_with_the_labels_and_are_never_few() -> None:
-    assert resolve_steps(7, 1000, 32) == 7
-    assert resolve_steps("auto", 10, 32) == FEWEST_STEPS
-    assert resolve_steps("auto", 32_000, 32) == 8000
+    assert resolve_steps(10, 10, passes=60, fewest=600) == 600
+    assert resolve_steps(320, 32, passes=60, fewest=600) == 600
+    assert resolve_steps(640, 32, passes=60, fewest=600) == 1200
+    assert resolve_steps(6400, 64, passes=60, fewest=600) == MOST_IMAGES // 64
+    assert resolve_steps(100_000, 128, passes=60, fewest=600) == 4 * 100_000 // 128
+
+
+def test_a_batch_grows_with_the_labels_and_never_holds_more_than_there_are() -> None:
+    assert [resolve_batch("auto", images) for images in (5, 338, 2000, 50_000)] == [5, 32, 64, 128]
+    assert resolve_batch(48, 1000) == 48
+    assert resolve_batch(48, 10) == 10
 
 
 def test_light_keeps_moves_and_most_of_the_image() -> None:
@@ -61,21 +71,30 @@ def test_a_network_starts_as_good_as_its_probe() -> None:
         np.testing.assert_allclose(network(images).numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("frozen", [True, False])
-def test_batch_norm_statistics_move_only_without_pretraining(frozen: bool) -> None:
-    module = Supervised(
-        with_head(create_backbone("test_efficientnet", 1, 16, 0), 2), frozen_norm=frozen
-    ).train()
+def test_batch_norm_statistics_adapt_to_the_labelled_images() -> None:
+    module = Supervised(with_head(create_backbone("test_efficientnet", 1, 16, 0), 2)).train()
     before = {name: value.clone() for name, value in module.named_buffers() if "running" in name}
     images, labels = (
         torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)),
         torch.tensor([0, 1]),
     )
-    losses = module((images, labels))
-    losses["loss"].backward()
+    module((images, labels))["loss"].backward()
     after = {name: value for name, value in module.named_buffers() if "running" in name}
-    assert all(torch.equal(before[name], after[name]) for name in before) is frozen
-    assert losses["loss"].item() == pytest.approx(np.log(2), abs=1e-5)
+    assert before
+    assert not any(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_loss_is_cross_entropy_with_smoothed_labels() -> None:
+    network = with_head(create_backbone("test_efficientnet", 1, 16, 0), 3).eval()
+    with torch.no_grad():
+        network.head.weight.normal_(generator=torch.Generator().manual_seed(1))
+        images = torch.randn(5, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+        labels = torch.tensor([0, 1, 2, 2, 0])
+        logs = log_softmax(network(images).double().numpy(), axis=1)
+        wanted = np.full((5, 3), SMOOTHING / 3) + (1 - SMOOTHING) * np.eye(3)[labels]
+        found = Supervised(network)((images, labels))
+    assert found["loss"].item() == pytest.approx(-(wanted * logs).sum(axis=1).mean(), abs=1e-5)
+    assert found["accuracy"].item() == pytest.approx((logs.argmax(axis=1) == labels.numpy()).mean())
 
 
 def test_batches_are_a_function_of_the_step() -> None:
@@ -97,7 +116,7 @@ def test_fewer_images_than_a_batch_make_a_smaller_batch() -> None:
     assert LabelledBatches(images, np.arange(3), (), PREPROCESS, 32, seed=0).size == 3
 
 
-def test_temperature_minimises_the_loss_and_mends_calibration() -> None:
+def test_temperature_minimises_the_loss_and_improves_calibration() -> None:
     rng = np.random.default_rng(0)
     truth = rng.normal(size=(2000, 4))
     labels = (truth + rng.gumbel(size=truth.shape)).argmax(axis=1)
