@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,13 @@ def test_each_tool_is_imported_where_it_is_at_home() -> None:
         tools = {imported.partition(".")[0] for imported in imports(file)}
         wrong += [f"{dotted(file)}: {tool}" for tool in tools & set(HOMES) if me not in HOMES[tool]]
     assert not wrong, "\n".join(wrong)
+
+
+def test_flows_touch_no_tensor() -> None:
+    """They ask stages.core.models.batch_inference, which takes and returns numpy arrays."""
+    calls = re.compile(r"\.(gather|predict_proba|numpy)\(|\bTensor\b")
+    files = sorted((ROOT / "flows").rglob("*.py"))
+    assert not [str(file) for file in files if calls.search(file.read_text())]
 
 
 def dotted(file: Path) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 from flows.adapters.dvc import lockfile, run_cache
 from flows.adapters.dvc import plan as dvc
 from flows.experiment.design import Cell, Factor, factorial, factors_of, sobol
-from flows.pipeline.launch import run_stage
 from flows.pipeline.preflight import check_choices
+from flows.pipeline.stage import run_stage
 from flows.project import worktrees
 from flows.project.git import git, read_at, snapshot
 from flows.project.params_file import override

@@ -18,8 +18,7 @@ from flows.adapters.dvc.plan import Node, Plan
 from flows.adapters.mlflow.recorder import Closed, Recorder
 from flows.adapters.mlflow.store import flatten
 from flows.pipeline import data_checks
-from flows.pipeline.launch import run_stage
-from flows.pipeline.stage import See, StageExecution
+from flows.pipeline.stage import See, StageExecution, run_stage
 from stages.core import paths
 from stages.core.errors import DataError, RootstockError, StageFailed
 from stages.core.io import read_json, write_json

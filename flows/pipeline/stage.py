@@ -1,6 +1,4 @@
-"""One execution of one stage, followed from outside: what its lines and events say, and what became
-of it.
-"""
+"""Stage execution: how one stage is started, here or in a work pool, and followed to its end."""
 
 from __future__ import annotations
 
@@ -8,10 +6,13 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-from flows.adapters.dvc import plan
+from flows.adapters.dvc import client, plan
 from flows.adapters.mlflow.recorder import Recorder
+from flows.pipeline.remote import client as remote
 from flows.process.stage_events import Event, EventStream
+from flows.process.supervised import SupervisedProcess
 from stages.core.errors import ConfigError, Refused, RootstockError, StageFailed
 
 See = Callable[[Event], None]
@@ -22,6 +23,21 @@ CHECK = 5.0
 
 class StageDied(StageFailed):
     """A signal ended the stage: nothing is wrong with the request, so it is tried again."""
+
+
+def run_stage(
+    name: str, events: Path, force: bool = False, pool: str | None = None
+) -> SupervisedProcess:
+    """Start one stage in a process group of its own, here or by a worker of ``pool``; parallel ones
+    wait for DVC's lock.
+    """
+    settings = {
+        "ROOTSTOCK_EVENTS": str(events.resolve()),
+        "PYTHONUNBUFFERED": "1",
+        "SHELL": "/bin/sh",
+    }
+    arguments = ["--wait-for-lock", "repro", "-s", name, *(["--force"] if force else [])]
+    return remote.run(pool, arguments, settings) if pool else client.run(arguments, settings)
 
 
 class StageExecution:
