@@ -94,12 +94,14 @@ def _readers(params: Params) -> list[str]:
 
 def _objectives(params: Params) -> list[str]:
     control = params.pretrain.control
+    if control == "auto":
+        control = "instance"
     return [params.pretrain.method, *([control] if control else [])]
 
 
 def _policies(params: Params) -> Iterable[str]:
     policy = params.augment.policy
-    return ("colour", "glyphs", "small_colour") if policy == "auto" else (policy,)
+    return ("fitted", "glyphs") if policy == "auto" else (policy,)
 
 
 def _encoders(params: Params) -> list[str]:
