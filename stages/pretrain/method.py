@@ -63,7 +63,7 @@ class Method(nn.Module):
         super().__init__()
         self.backbone, self.settings, self.images, self.seed = backbone, settings, images, seed
         self.spread = torch.zeros(())
-        self.projection: Tensor | None = None
+        self.projection: Losses = {}
         if "tokens" in self.needs:
             self.views = replace(self.views, patches=backbone.grid)
         self.register_forward_hook(_with_spread)
@@ -94,7 +94,10 @@ class Method(nn.Module):
         """
         embeddings: Tensor = self.projector(features)
         with torch.no_grad():
-            self.projection = embedding_spread(embeddings.float())
+            self.projection = {
+                "projection_std": embedding_spread(embeddings.float()),
+                "projection_scale": embeddings.float().std(dim=0, correction=0).mean(),
+            }
         return embeddings
 
     def forward(self, views: Views) -> Losses:
@@ -167,8 +170,7 @@ def sized(asked: Auto, images: int, per_image: float, least: int, most: int, wha
 
 
 def _with_spread(module: Method, _: object, losses: Losses) -> Losses:
-    projection = {} if module.projection is None else {"projection_std": module.projection}
-    return {**losses, "embedding_std": module.spread, **projection}
+    return {**losses, "embedding_std": module.spread, **module.projection}
 
 
 def method(

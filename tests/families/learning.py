@@ -54,9 +54,9 @@ def unused(centre):
 
 
 BROKEN = {
-    "vicreg": ("projection_std", {"variance": 0.0, "covariance": 0.0}, None),
-    "visreg": ("projection_std", {"variance": 0.0, "shape": 0.0}, None),
-    "lejepa": ("projection_std", {"gaussian": 0.0}, None),
+    "vicreg": ("projection_scale", {"variance": 0.0, "covariance": 0.0}, None),
+    "visreg": ("projection_scale", {"variance": 0.0, "shape": 0.0}, None),
+    "lejepa": ("projection_scale", {"gaussian": 0.0}, None),
     "tico": ("projection_std", {"contrast": 0.0, "momentum": 0.0}, None),
     "simsiam": ("projection_std", {}, (simsiam, "normalised_mse", squared_chord)),
     "dino": ("assignment_entropy", {}, (Centre, "advance", unused)),

@@ -46,10 +46,11 @@ def module_of(
     data: Data,
     given: Mapping[str, Any] | None = None,
     dtype: torch.dtype = torch.float64,
+    backbone_name: str | None = None,
 ) -> Method:
-    """An objective on its tiny backbone, in training mode."""
+    """An objective on its tiny backbone, or on another, in training mode."""
     kind = method_class(name)
-    backbone = create_backbone(network(name), 1, 16, seed=0)
+    backbone = create_backbone(backbone_name or network(name), 1, 16, seed=0)
     module = kind(backbone, check_settings(kind, given or {}), len(data.rows), 0)
     if "labels" in kind.needs:
         module.learn_labels(torch.from_numpy(data.manifest.labels(data.rows)))
