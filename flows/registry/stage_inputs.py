@@ -55,7 +55,12 @@ def plugin_code(
 
     The files are those a plugin reaches by import, without those the stage depends on by itself.
     """
-    own, root = set(dependencies), Path().resolve()
+    root = Path().resolve()
+    own = {root / dependency for dependency in dependencies}
+
+    def known(module: Path) -> bool:
+        return not own.isdisjoint((module, *module.parents))
+
     found: dict[str, dict[str, dict[str, str]]] = {}
     for family in FAMILIES:
         if family.stage != stage:
@@ -63,12 +68,11 @@ def plugin_code(
         members = found.setdefault(family.key, {})
         for name in sorted(set(family.used(params))):
             family.check(name)
-            closure = import_closure([root / family.folder / f"{name}.py"], root)
-            files = sorted(str(file.relative_to(root)) for file in closure)
+            closure = import_closure([root / family.folder / f"{name}.py"], root, known)
             members[name] = {
-                file: hashlib.sha256(Path(file).read_bytes()).hexdigest()
-                for file in files
-                if not own & {file, *map(str, Path(file).parents)} and not is_empty(Path(file))
+                str(file.relative_to(root)): hashlib.sha256(file.read_bytes()).hexdigest()
+                for file in sorted(closure)
+                if not is_empty(file)
             }
     return found
 

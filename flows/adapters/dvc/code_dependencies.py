@@ -8,6 +8,7 @@ those that params.yaml names: their hashes are in ``.rootstock/plugins/<stage>.j
 from __future__ import annotations
 
 import ast
+from collections.abc import Callable
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -53,13 +54,16 @@ def _own_files(folder: Path, families: set[Path]) -> list[Path]:
     return found
 
 
-def import_closure(modules: list[Path], root: Path) -> set[Path]:
-    """These modules and every module of the project they reach by import, with the packages those
-    lie in.
+def import_closure(
+    modules: list[Path], root: Path, known: Callable[[Path], bool] = lambda module: False
+) -> set[Path]:
+    """Return these modules and every module of the project they reach by import, with the packages
+    they are in; modules that are ``known`` already are left out, and not followed.
     """
     waiting, seen = list(modules), set(modules)
     while waiting:
-        new = direct_imports(waiting.pop(), root) - seen
+        found = direct_imports(waiting.pop(), root) - seen
+        new = {module for module in found if not known(module)}
         seen |= new
         waiting += new
     return seen

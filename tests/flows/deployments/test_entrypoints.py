@@ -130,3 +130,11 @@ def test_the_verification_hashes_what_is_behind_the_champion_and_fails_on_what_d
         state = entrypoints.verification(return_state=True)
         assert state.is_failed()
         assert "models/finetuned" in state.message
+
+
+def test_deployments_made_before_the_move_find_their_flows() -> None:
+    from flows import schedules
+    from flows.deployments import entrypoints
+
+    for name in ("pipeline", "drift", "verification", "experiment_worker", "stage_worker"):
+        assert getattr(schedules, name) is getattr(entrypoints, name)
