@@ -10,18 +10,29 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sklearn.cluster import KMeans
 
 from stages.core import paths
+from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import create_backbone
+from stages.core.image.pixel_store import PixelStore
+from stages.core.image.preprocess import Preprocess
 from stages.core.io import read_csv
-from stages.core.metrics.representation import normalise
-from stages.core.models.artifact import load_encoder
+from stages.core.metrics.representation import embed, normalise
+from stages.core.models.artifact import Encoder, load_encoder
 from stages.core.training.loop import _Run
 from stages.distill.__main__ import main
-from stages.distill.inputs import batch_size
+from stages.distill.inputs import batch_size, create_student
 from stages.distill.regression import FeatureRegression, check_size, explained, regression_loss
-from tests.support.transfer import left_by, run_stage, small_params, write_project
+from tests.support.transfer import (
+    STUDENT,
+    TEACHER,
+    left_by,
+    run_stage,
+    small_params,
+    write_project,
+)
 
 
 @pytest.fixture
@@ -103,6 +114,82 @@ def test_the_student_comes_to_say_what_the_teacher_says(project: Path) -> None:
     assert cosines[-1] > cosines[0] + 0.1
     assert [event for event in events if event["kind"] == "progress"]
     assert not list(paths.RESUME.glob("*"))
+
+
+def label_by_teacher() -> None:
+    """Give every labelled image the cluster of its teacher's features as its label: a student that
+    has learned nothing yet cannot know them as well.
+    """
+    manifest, teacher = Manifest.read(paths.CURATED_MANIFEST), load_encoder(paths.PRETRAINED)
+    rows = np.flatnonzero(manifest.frame["label"].notna())
+    features = normalise(embed(teacher, PixelStore.open(), rows))
+    features = (features - features.mean(axis=0)) / (features.std(axis=0) + 1e-6)
+    clusters = KMeans(8, n_init=3, random_state=0).fit_predict(features)
+    manifest.frame.loc[rows, "label"] = [str(cluster) for cluster in clusters]
+    manifest.write(paths.CURATED_MANIFEST)
+
+
+def test_a_student_worse_than_its_teacher_is_not_shipped(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    label_by_teacher()
+    run_stage(main, small_params(distill__learning_rate=1e-6))
+    found = json.loads(paths.metrics("distill").read_text())
+    assert found["kept"] == "teacher"
+    assert found["knn_difference"]["high"] < 0
+    assert found["knn"] < found["teacher_knn"]
+    teacher, distilled = load_encoder(paths.PRETRAINED), load_encoder(paths.DISTILLED)
+    assert distilled.config["student"] is False
+    assert distilled.config["why"] == found["why"]
+    assert distilled.backbone.name == teacher.backbone.name == TEACHER
+    assert all(
+        torch.equal(tensor, distilled.backbone.state_dict()[name])
+        for name, tensor in teacher.backbone.state_dict().items()
+    )
+    said = capsys.readouterr().out
+    assert "points of kNN accuracy on validation (95 % interval" in said
+    assert "so the pretrained encoder goes on; distill.required=true keeps the student" in said
+    assert not list(paths.RESUME.glob("*"))
+
+
+def test_a_student_that_is_required_is_shipped_whatever_it_loses(project: Path) -> None:
+    label_by_teacher()
+    run_stage(main, small_params(distill__learning_rate=1e-6, distill__required=True))
+    found = json.loads(paths.metrics("distill").read_text())
+    assert found["knn_difference"]["high"] < 0
+    assert found["kept"] == "student"
+    distilled = load_encoder(paths.DISTILLED)
+    assert (distilled.config["student"], distilled.backbone.name) == (True, STUDENT)
+
+
+def test_a_student_within_the_interval_of_its_teacher_is_shipped(project: Path) -> None:
+    run_stage(main, small_params())
+    found = json.loads(paths.metrics("distill").read_text())
+    assert found["knn_difference"]["high"] >= 0
+    assert found["kept"] == "student"
+    assert load_encoder(paths.DISTILLED).config["student"] is True
+
+
+def test_without_a_backbone_the_encoder_goes_on_as_it_is(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_stage(main, small_params(distill__backbone=None))
+    assert json.loads(paths.metrics("distill").read_text())["kept"] == "teacher"
+    distilled = load_encoder(paths.DISTILLED)
+    assert (distilled.config["student"], distilled.backbone.name) == (False, TEACHER)
+    assert read_csv(paths.reports("distill") / "curve.csv") == []
+    weights = [
+        (directory / "weights.safetensors").read_bytes()
+        for directory in (paths.PRETRAINED, paths.DISTILLED)
+    ]
+    assert weights[0] == weights[1]
+    assert "the pretrained encoder goes on as it is" in capsys.readouterr().out
+
+
+def test_a_student_has_the_stem_of_its_teacher() -> None:
+    preprocess = Preprocess(size=64, channels=1, mean=(0.5,), std=(0.25,))
+    teacher = Encoder(create_backbone("resnet10t", 1, 64, 0, "standard"), preprocess, {})
+    assert create_student("resnet10t@0.5", 0, teacher).stem == "standard"
 
 
 STEP = _Run._step

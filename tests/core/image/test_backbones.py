@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 from stages.core.errors import ConfigError
+from stages.core.image.backbone_choice import choose_backbone
 from stages.core.image.backbones import create_backbone
 
 
@@ -128,3 +129,66 @@ def test_what_a_network_does_not_have_is_one_line():
     torchvisions = create_backbone("torchvision:resnet18", 1, 16, seed=0)
     with pytest.raises(ConfigError, match="no feature maps; choose"):
         torchvisions.feature_maps(torch.rand(2, 1, 16, 16))
+
+    with pytest.raises(ConfigError, match=r"timm has no 'resnet18x'; did you mean 'resnet18"):
+        create_backbone("resnet18x@0.5", 3, 32, seed=0)
+
+
+def test_a_width_scales_every_layer_of_a_resnet():
+    whole, half = (create_backbone(name, 3, 64, 0) for name in ("resnet10t", "resnet10t@0.5"))
+    assert half.name == "resnet10t@0.5"
+    assert 2 * half.num_features == whole.num_features
+    assert 3.5 < whole.parameter_count / half.parameter_count < 4.5
+    features = half.eval()(torch.rand(2, 3, 64, 64))
+    assert features.shape == (2, half.num_features)
+
+
+@pytest.mark.parametrize("name", ["resnet10t@1", "resnet10t.c3_in1k@1"])
+def test_a_width_of_one_is_the_network_itself(name):
+    plain, _, _ = name.partition("@")
+    assert create_backbone(name, 3, 64, 0).parameter_count == (
+        create_backbone(plain, 3, 64, 0).parameter_count
+    )
+
+
+@pytest.mark.parametrize("width", ["", "0", "-1", "half", "nan", "5"])
+def test_a_width_that_is_none_is_named(width):
+    with pytest.raises(ConfigError, match=rf"resnet10t@{width}: the width after @ is a number"):
+        create_backbone(f"resnet10t@{width}", 3, 64, 0)
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "convnext_atto", "mobilenetv3_small_050"])
+def test_only_resnets_come_in_widths(name):
+    with pytest.raises(ConfigError, match=f"{name}@0.5: only timm's ResNets come in other widths"):
+        create_backbone(f"{name}@0.5", 3, 32, 0)
+
+
+def test_a_stem_keeps_its_stride_or_its_pooling_or_neither():
+    def stem(name):
+        body = create_backbone("resnet18", 3, 64, 0, name).body
+        return body.conv1.stride, not isinstance(body.maxpool, nn.Identity)
+
+    assert stem("small") == ((1, 1), False)
+    assert stem("half") == ((2, 2), False)
+    assert stem("standard") == ((2, 2), True)
+    assert create_backbone("resnet18", 3, 64, 0).stem == "small"
+    assert create_backbone("resnet18", 3, 96, 0).stem == "standard"
+    assert create_backbone("resnet18", 3, 64, 0, "half").stem == "half"
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "stem"),
+    [
+        (16, "test_resnet", "half"),
+        (24, "test_resnet", "half"),
+        (32, "resnet10t@0.5", "half"),
+        (48, "resnet10t@0.5", "standard"),
+        (96, "resnet10t@0.5", "standard"),
+    ],
+)
+def test_auto_is_a_network_for_the_size_of_the_images(size, name, stem):
+    choice = choose_backbone(size)
+    assert (choice.name, choice.stem) == (name, stem)
+    assert f"{size} px" in choice.why
+    backbone = create_backbone(choice.name, 3, size, 0, choice.stem)
+    assert backbone.eval()(torch.rand(1, 3, size, size)).shape == (1, backbone.num_features)

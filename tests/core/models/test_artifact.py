@@ -85,3 +85,26 @@ def test_a_model_that_cannot_be_used_says_why(tmp_path, backbone):
         load_encoder(tmp_path / "m")
     with pytest.raises(DataError, match="missing"):
         load_encoder(tmp_path / "nothing")
+
+
+@pytest.mark.parametrize("stem", ["small", "half", "standard"])
+def test_the_stem_and_the_width_of_a_network_are_kept(tmp_path, stem):
+    preprocess = Preprocess(size=32, channels=1, mean=(0.3,), std=(0.3,))
+    backbone = create_backbone("resnet10t@0.25", 1, 32, 0, stem)
+    save_model(tmp_path / "m", backbone, {"method": "simclr"}, preprocess)
+    assert json.loads((tmp_path / "m/config.json").read_text())["stem"] == stem
+    found = load_encoder(tmp_path / "m")
+    assert (found.backbone.stem, found.backbone.name) == (stem, "resnet10t@0.25")
+    images = torch.zeros(2, 1, 32, 32, dtype=torch.uint8)
+    with torch.no_grad():
+        expected = backbone.eval()(preprocess.apply(images))
+    torch.testing.assert_close(found.encode(images), expected, atol=1e-5, rtol=1e-4)
+
+
+def test_a_model_saved_before_stems_were_kept_still_loads(tmp_path, backbone, images):
+    save_model(tmp_path / "m", backbone, {"method": "simclr"}, PREPROCESS)
+    expected = load_encoder(tmp_path / "m").encode(images)
+    config = json.loads((tmp_path / "m/config.json").read_text())
+    del config["stem"]
+    (tmp_path / "m/config.json").write_text(json.dumps(config))
+    torch.testing.assert_close(load_encoder(tmp_path / "m").encode(images), expected)
