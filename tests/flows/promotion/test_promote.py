@@ -80,7 +80,7 @@ def test_two_promotions_at_once_one_wins_and_the_other_is_told(store: Store) -> 
 KILLED_AT_EACH_WRITE = """
 import os, signal
 from mlflow import MlflowClient
-from flows import aliases, versions
+from flows.registry import aliases, versions
 from flows.adapters.mlflow.store import Store
 
 def attempt(left):
@@ -100,7 +100,7 @@ def attempt(left):
         os._exit(print(sorted(versions.aliases(store).items()), flush=True) or 0)
     for name in ("set_model_version_tag", "set_registered_model_alias", "delete_registered_model_alias"):
         setattr(MlflowClient, name, dying(getattr(MlflowClient, name)))
-    aliases.move(candidate, champion, {"rootstock.promoted_why": "test"})
+    aliases.promote_alias(candidate, champion, {"rootstock.promoted_why": "test"})
     print(sorted(versions.aliases(store).items()), flush=True)
     os._exit(0)
 
