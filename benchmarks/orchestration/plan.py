@@ -26,7 +26,7 @@ def measure() -> Row:
         made.commit()
         made.rootstock("run")
         code = (
-            "import time; from pathlib import Path; from flows import environment;"
+            "import time; from pathlib import Path; from flows.project import environment;"
             " environment.enter(Path.cwd()); from flows.adapters.dvc.plan import read_plan;"
             " read_plan(); began = time.perf_counter(); plan = read_plan(); assert not"
             " any(plan.reasons.values()), plan.reasons; print(time.perf_counter() - began)"

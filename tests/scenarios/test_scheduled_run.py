@@ -22,7 +22,7 @@ from tests.support.checkout import ROOT
 SERVED = """
 from pathlib import Path
 from prefect import flow
-from flows import pipeline  # the real flow imports where it is served from
+from flows.pipeline import flow as pipeline  # the real flow imports where it is served from
 
 @flow
 def tick():

@@ -103,10 +103,10 @@ def test_tables_of_another_mlflow_are_left_to_mlflow(store: Store) -> None:
 
 ONLY_READS = """
 import sys
-from flows.lineage import trace as lineage
+from flows.lineage import trace
 from flows.registry import versions
 from flows.adapters.mlflow.store import Store
-print(lineage.tree(lineage.trace(versions.resolve(Store.open(), "rootstock-classifier@1"))))
+print(trace.tree(trace.trace(versions.resolve(Store.open(), "rootstock-classifier@1"))))
 assert not [name for name in ("mlflow", "pandas", "torch") if name in sys.modules], "seconds of imports"
 """  # noqa: E501
 

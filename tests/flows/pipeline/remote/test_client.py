@@ -23,7 +23,7 @@ from tests.support.toy_stages import Tiny, tiny
 HURRIED = """
 import sys
 from pathlib import Path
-from flows import elsewhere
+from flows.pipeline.remote import client as elsewhere
 elsewhere.LOOK, elsewhere.ALONE = 0.2, 2.0
 sys.exit(elsewhere.follow(sys.argv[1], Path(sys.argv[2])))
 """
