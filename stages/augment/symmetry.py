@@ -22,6 +22,7 @@ FEWEST = 60
 """Images below which the test says nothing and every transform counts as a change."""
 MOST = 2000
 SIDE = 32
+"""Largest side of the images that are compared."""
 STEPS, BATCH = 240, 64
 HELD_OUT = 0.3
 """Fraction of the images held out to ask."""
@@ -73,10 +74,10 @@ def measure_symmetry(images: Tensor, seed: int) -> Symmetry:
     if len(images) < FEWEST:
         return Symmetry()
     order = torch.randperm(len(images), generator=generator(seed, "symmetry"))[:MOST]
-    grey = (
-        images[order].float().mean(dim=1, keepdim=True) / 255
-    )  # lenses leave coloured fringes that mean nothing
-    small = nn.functional.interpolate(grey, size=(SIDE, SIDE), mode="bilinear", antialias=True)
+    side = min(SIDE, images.shape[-1])
+    # Grey, since lenses leave coloured fringes that mean nothing.
+    grey = images[order].float().mean(dim=1, keepdim=True) / 255
+    small = nn.functional.interpolate(grey, size=(side, side), mode="bilinear", antialias=True)
     small = (small - small.mean(dim=(0, 2, 3), keepdim=True)) / small.std().clamp_min(1e-3)
     return Symmetry(
         **{name: told_apart(small, change, seed, name) for name, change in TRANSFORMS.items()}

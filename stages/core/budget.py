@@ -44,7 +44,7 @@ class Budget:
 BUDGETS = {
     budget.name: budget
     for budget in (
-        Budget("quick", 1.0, 64, 40, 400, 0, (2e-3,), 1, 4),
+        Budget("quick", 0.6, 64, 40, 400, 0, (2e-3,), 1, 4),
         Budget("standard", 8.0, 64, 60, 600, 1, (1e-3, 4e-3), 2, 20),
         Budget("thorough", 60.0, 96, 60, 600, 2, (5e-4, 1e-3, 2e-3, 4e-3), 3, 90),
     )

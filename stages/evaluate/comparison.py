@@ -26,6 +26,7 @@ MODELS = {
 PROTOCOLS = {
     "knn": "kNN",
     "linear": "linear probe",
+    "propagated": "linear probe, labels propagated",
     "full": "fully fine-tuned",
     "picked": "the better on validation",
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from stages.core import paths
 from stages.core.budget import resolve_budget
 from stages.core.data.manifest import Manifest
@@ -12,7 +14,9 @@ from stages.core.image.views.policy import Policy
 from stages.core.io import read_json
 from stages.core.models.artifact import CONFIG, Classifier, Encoder, load_classifier, load_encoder
 from stages.core.params import Params
+from stages.core.random import numpy_generator
 from stages.core.transfer.finetune import Examples, Task, Tuned
+from stages.core.transfer.propagation import LARGEST
 from stages.core.transfer.supervised import labelled
 from stages.evaluate.ladder import Rows, Truth
 from stages.evaluate.measure import Inputs
@@ -78,4 +82,7 @@ def assemble(
     own = params.evaluate
     draws = budget.draws if isinstance(own.finetune_draws, str) else own.finetune_draws
     scratch = load_classifier(paths.SCRATCH)
-    return Inputs(store, rows, truth, encoders, classifier, scratch, task, own, draws)
+    pool = np.setdiff1d(manifest.pretraining_rows(), manifest.labelled_rows("train"))
+    if len(pool) > LARGEST:
+        pool = np.sort(numpy_generator(params.seed, "unlabelled").choice(pool, LARGEST, False))
+    return Inputs(store, rows, truth, encoders, classifier, scratch, task, own, draws, pool)

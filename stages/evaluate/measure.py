@@ -13,7 +13,7 @@ import numpy as np
 
 from stages.core.image.backbones import Backbone, create_backbone
 from stages.core.image.pixel_store import PixelStore
-from stages.core.metrics.representation import Labels, embed, pixel_features
+from stages.core.metrics.representation import Array, Labels, embed, pixel_features
 from stages.core.models.artifact import Classifier, Encoder
 from stages.core.params import Evaluate
 from stages.core.progress import Progress
@@ -30,7 +30,10 @@ from stages.core.transfer.finetune import (
     scratch_candidate,
 )
 from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Rows, Truth, budgets, frozen_rows
+from stages.evaluate.propagated import propagated_features, propagated_probe, propagated_row
 
+PROPAGATED = ("pixels", "random")
+"""Controls that get the unlabelled images, too."""
 ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "distilled")
 
 
@@ -55,6 +58,8 @@ class Inputs:
     task: Task
     settings: Evaluate
     draws: int
+    pool: Labels
+    """Rows of training images without a label."""
 
     @property
     def steps(self) -> list[Budget]:
@@ -87,9 +92,15 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
                     name, features[name], inputs.truth, steps, inputs.settings.neighbours
                 )
                 bar.advance(1)
+        spread = {
+            name: propagated_features(inputs, encoders.get(name), features[name])
+            for name in (*PROPAGATED, *inputs.usable)
+            if len(inputs.pool)
+        }
+        for name, found in spread.items():
+            rows += [propagated_row(inputs, name, step, *found) for step in steps]
         for step in few:
-            for row in _trained_rows(inputs, step, features, lambda: bar.advance(1)):
-                rows.append(row)
+            rows += _trained_rows(inputs, step, features, spread, lambda: bar.advance(1))
         rows += _artifact_rows(inputs, steps[-1])
         for name in inputs.usable:
             rows.append(_full_row(inputs, name, steps[-1], features[name]))
@@ -154,7 +165,11 @@ def _row(
 
 
 def _trained_rows(
-    inputs: Inputs, step: Budget, features: Mapping[str, Labelled], advance: Callable[[], None]
+    inputs: Inputs,
+    step: Budget,
+    features: Mapping[str, Labelled],
+    spread: Mapping[str, tuple[Labelled, Array]],
+    advance: Callable[[], None],
 ) -> list[Row]:
     """The finetune stage with fewer labels, draw by draw: labels alone, every encoder trained
     whole, and the best candidate of ``finetune.candidates`` on validation.
@@ -175,6 +190,9 @@ def _trained_rows(
             full[name].append(full_candidate(backbone, probe, task, name))
             if "linear" in wanted:
                 offered.append(linear_candidate(backbone, probe, task, name))
+            if "propagated" in wanted and name in spread:
+                wide = propagated_probe(inputs, draw, *spread[name])
+                offered.append(linear_candidate(backbone, wide, task, name, "propagated"))
             if "full" in wanted:
                 offered.append(full[name][-1])
         picked.append(reduce(better, offered))
@@ -202,7 +220,10 @@ def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
         correct = (probabilities.argmax(axis=1) == inputs.truth.test)[:, None]
         validation = float((held.argmax(axis=1) == inputs.truth.validation).mean())
         config = classifier.config
-        short = config["method"] != "linear" and inputs.task.steps < inputs.task.plateau
+        short = (
+            config["method"] not in {"linear", "propagated"}
+            and inputs.task.steps < inputs.task.plateau
+        )
         rows.append(
             Row(
                 model,

@@ -26,7 +26,13 @@ def main(params: Params, track: Tracker) -> None:
     from stages.core.io import write_csv, write_metrics
     from stages.core.models.artifact import save_model
     from stages.finetune.finetune import finetune, sentence
-    from stages.finetune.inputs import assemble, encoders_to_use, features_of, untrained
+    from stages.finetune.inputs import (
+        assemble,
+        encoders_to_use,
+        features_of,
+        unlabelled_images,
+        untrained,
+    )
     from stages.finetune.results import candidates, curve, metrics, resume_for
     from stages.finetune.tuning import Trials
 
@@ -43,8 +49,9 @@ def main(params: Params, track: Tracker) -> None:
     track.tags(compute.describe(params.finetune.precision))
 
     ids = manifest.frame["id"].iloc[rows].tolist()
+    unlabelled = unlabelled_images(manifest, store, params.seed)
     trials = Trials(resume_for(params, {**encoders, "start": start}, ids), track)
-    features = {name: features_of(encoder, task) for name, encoder in encoders.items()}
+    features = {name: features_of(encoder, task, unlabelled) for name, encoder in encoders.items()}
     found = finetune(
         task, features, start.backbone, resolve_budget(params.budget, task.preprocess.size), trials
     )

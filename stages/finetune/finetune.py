@@ -20,17 +20,21 @@ from stages.core.transfer.finetune import (
     linear_candidate,
     logits,
 )
+from stages.core.transfer.propagation import fit_propagated
 from stages.core.transfer.supervised import cool, temperature
 from stages.finetune.tuning import Trials, tune_full, tune_scratch
 
 
 @dataclass(frozen=True)
 class EncoderFeatures:
-    """Encoder with its features of the labelled training and validation images, (n, D) each."""
+    """Encoder with its features (n, D) of the labelled training and validation images, and of
+    training images without a label.
+    """
 
     encoder: Encoder
     train: Array
     validation: Array
+    unlabelled: Array
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,19 @@ def finetune(
         if "linear" in wanted:
             linear = linear_candidate(features.encoder.backbone, probe, own, name)
             candidates.append(trials.add(linear))
+        if "propagated" in wanted and len(features.unlabelled):
+            spread = fit_propagated(
+                features.train,
+                task.train.labels,
+                features.unlabelled,
+                features.validation,
+                task.validation.labels,
+                task.classes,
+            )
+            backbone = features.encoder.backbone
+            candidates.append(
+                trials.add(linear_candidate(backbone, spread, own, name, "propagated"))
+            )
         if "full" in wanted:
             full, found = tune_full(
                 features.encoder.backbone, probe, own, name, budget.rates, trials

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from torch import Tensor
 
 from stages.core import paths
 from stages.core.budget import resolve_budget
@@ -14,8 +15,9 @@ from stages.core.image.views.geometric import supervised_views
 from stages.core.image.views.policy import Policy
 from stages.core.models.artifact import Encoder, load_encoder
 from stages.core.params import Params
-from stages.core.random import address
+from stages.core.random import address, numpy_generator
 from stages.core.transfer.finetune import Examples, Task
+from stages.core.transfer.propagation import LARGEST
 from stages.core.transfer.supervised import labelled
 from stages.finetune.finetune import EncoderFeatures
 
@@ -72,9 +74,19 @@ def assemble(
     return task, rows
 
 
-def features_of(encoder: Encoder, task: Task) -> EncoderFeatures:
-    """Encode the labelled images."""
+def unlabelled_images(manifest: Manifest, store: PixelStore, seed: int) -> Tensor:
+    """Return training images without a label (n, C, H, W), a seeded sample of them where they are
+    many.
+    """
+    rows = np.setdiff1d(manifest.pretraining_rows(), manifest.labelled_rows("train"))
+    if len(rows) > LARGEST:
+        rows = numpy_generator(seed, "unlabelled").choice(rows, LARGEST, replace=False)
+    return store.gather(np.sort(rows))
+
+
+def features_of(encoder: Encoder, task: Task, unlabelled: Tensor) -> EncoderFeatures:
+    """Encode the labelled images and unlabelled ones (n, C, H, W)."""
     train, validation = (
         encoder.encode(part.images).numpy() for part in (task.train, task.validation)
     )
-    return EncoderFeatures(encoder, train, validation)
+    return EncoderFeatures(encoder, train, validation, encoder.encode(unlabelled).numpy())

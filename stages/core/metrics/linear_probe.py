@@ -59,9 +59,11 @@ def fit_linear(
     validation_labels: Labels,
     classes: int,
     strengths: tuple[float, ...] = STRENGTHS,
+    weights: NDArray[np.float64] | None = None,
 ) -> LinearProbe:
     """Fit (N, D) features to (N,) labels at each strength; the best validation accuracy wins, then
-    the lower validation loss.
+    the lower validation loss. ``weights`` (N,) are those of the images; without them all count
+    alike.
 
     Full-batch and convex, so there is nothing random in it. A class without an example gets no
     probability.
@@ -83,7 +85,7 @@ def fit_linear(
     best: LinearProbe | None = None
     best_loss = np.inf
     for strength in strengths:
-        coefficients, intercept = _logistic(standard, labels, classes, strength)
+        coefficients, intercept = _logistic(standard, labels, classes, strength, weights)
         weight = (coefficients @ axes / scale).astype(np.float32)
         bias = (intercept - weight.astype(np.float64) @ mean).astype(np.float32)
         probe = LinearProbe(weight, bias, strength, 0.0)
@@ -112,7 +114,11 @@ def _row_space(features: Array) -> tuple[NDArray[np.float64], NDArray[np.float64
 
 
 def _logistic(
-    features: NDArray[np.float64], labels: Labels, classes: int, strength: float
+    features: NDArray[np.float64],
+    labels: Labels,
+    classes: int,
+    strength: float,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Coefficients (classes, D) and intercepts (classes,); the ones of unseen classes never win."""
     import warnings
@@ -125,7 +131,7 @@ def _logistic(
         warnings.simplefilter(
             "ignore", ConvergenceWarning
         )  # an early stop is one more regularisation, judged on validation
-        model.fit(features, labels)
+        model.fit(features, labels, weights)
     weight = np.zeros((classes, features.shape[1]))
     bias = np.full(classes, -1e4)
     seen = model.classes_

@@ -125,11 +125,15 @@ class Candidate:
 
 
 def linear_candidate(
-    backbone: Backbone, probe: LinearProbe, task: Task, encoder: str = ""
+    backbone: Backbone,
+    probe: LinearProbe,
+    task: Task,
+    encoder: str = "",
+    method: str = "linear",
 ) -> Candidate:
-    """Put a linear probe on the encoder, which stays as it is."""
+    """Put a linear probe on the encoder as it is; ``method`` says how the probe was fitted."""
     network = with_head(copy.deepcopy(backbone), task.classes, probe)
-    found = _judged("linear", network, task, f"C = {probe.strength:g}", History())
+    found = _judged(method, network, task, f"C = {probe.strength:g}", History())
     return replace(found, encoder=encoder)
 
 
