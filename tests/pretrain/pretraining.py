@@ -73,10 +73,12 @@ def small_data(count: int = 160) -> Data:
 
 
 def run(params: Params, method: str = "simclr", data: Data | None = None) -> Trained:
-    """Pretrain in the working directory."""
+    """Pretrain in the working directory, as a control: that runs to its last step, even where it is
+    no better than raw pixels.
+    """
     compute.deterministic()
     with Tracker("pretrain") as track:
-        return pretrain(method, {}, data or small_data(), params, track, "pretrained")
+        return pretrain(method, {}, data or small_data(), params, track, "control")
 
 
 def killing_at(step: int) -> type[SimCLR]:
