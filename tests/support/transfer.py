@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,16 @@ SMALL = {
 
 
 def small_params(**changes: Any) -> Params:
-    """The project's own parameters, shortened; ``finetune__steps=2`` changes one more."""
+    """The project's own parameters, shortened; ``finetune__steps=2`` or ``budget="quick"`` changes
+    one more.
+    """
     values = yaml.safe_load((ROOT / "params.yaml").read_text())
     for key, value in {
         **SMALL,
         **{name.replace("__", "."): value for name, value in changes.items()},
     }.items():
-        section, name = key.split(".")
-        values[section][name] = value
+        section, _, name = key.rpartition(".")
+        (values[section] if section else values)[name] = value
     return check_params(values)
 
 
@@ -113,6 +116,26 @@ def write_project(count: int = 300, labelled: float = 0.5, control: bool = True)
     curve = [["pretrained", step, 1 / step, 0.1 * step] for step in (1, 2, 3)]
     write_csv(paths.reports("pretrain") / "curve.csv", ("run", "step", "loss", "knn"), curve)
     write_csv(paths.reports("distill") / "curve.csv", ("step", "cosine"), [[1, 0.1], [2, 0.2]])
+
+
+def write_textures(count: int = 160) -> None:
+    """Put noise in the place of a written project's digits, smeared along one of four directions,
+    which is its label: pixels say nothing of it, any convolution does.
+    """
+    manifest, draw = Manifest.read(paths.CURATED_MANIFEST), np.random.default_rng(0)
+    kinds = np.arange(count) % 4
+    noise = draw.normal(size=(count, SIZE, SIZE))
+    for kind, (down, right) in enumerate(((0, 1), (1, 0), (1, 1), (1, -1))):
+        for step in range(1, 4):
+            moved = np.roll(noise[kinds == kind], (step * down, step * right), axis=(1, 2))
+            noise[kinds == kind] += 0.7**step * moved
+    pixels = np.clip(128 + 40 * noise, 0, 255).astype(np.uint8)[:, None]
+    labelled = manifest.frame["label"].notna().to_numpy(bool)
+    manifest.frame.loc[labelled, "label"] = [str(kind) for kind in kinds[labelled]]
+    manifest.write(paths.CURATED_MANIFEST)
+    shutil.rmtree(paths.POOL_PIXELS)
+    with PixelWriter(paths.POOL_PIXELS, channels=1, size=SIZE) as writer:
+        writer.append(pixels)
 
 
 def run_stage(main: Callable[..., Any], params: Params) -> list[dict[str, Any]]:
