@@ -18,8 +18,8 @@ from stages.core.random import numpy_generator
 from stages.core.transfer.finetune import Examples, Task, Tuned
 from stages.core.transfer.propagation import LARGEST
 from stages.core.transfer.supervised import labelled
+from stages.evaluate.evaluation import Inputs
 from stages.evaluate.ladder import Rows, Truth
-from stages.evaluate.measure import Inputs
 from stages.evaluate.subsets import spread
 
 

@@ -5,17 +5,15 @@ label budget.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from stages.core.image.backbones import Backbone, create_backbone
-from stages.core.image.pixel_store import PixelStore
 from stages.core.metrics.representation import Array, Labels, embed, pixel_features
-from stages.core.models.artifact import Classifier, Encoder
-from stages.core.params import Evaluate
+from stages.core.models.artifact import Encoder
 from stages.core.progress import Progress
 from stages.core.random import address
 from stages.core.transfer.finetune import (
@@ -29,51 +27,13 @@ from stages.core.transfer.finetune import (
     logits,
     scratch_candidate,
 )
-from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Rows, Truth, budgets, frozen_rows
+from stages.evaluate.evaluation import Inputs
+from stages.evaluate.ladder import ALL, Budget, Labelled, Row, frozen_rows
 from stages.evaluate.propagated import propagated_features, propagated_probe, propagated_row
 
 PROPAGATED = ("pixels", "random")
 """Controls that get the unlabelled images, too."""
 ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "distilled")
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Everything ``evaluate`` measures on: rows of the store with their labels, the models, and how
-    classifiers are trained.
-
-    Attributes:
-        encoders: pretrained and, where they were trained, distilled and control.
-        classifier: the one that gets registered.
-        scratch: the control trained from the labels alone.
-        draws: subsets of labels behind each figure of a network that is trained.
-    """
-
-    store: PixelStore
-    rows: Rows
-    truth: Truth
-    encoders: Mapping[str, Encoder]
-    classifier: Classifier
-    scratch: Classifier
-    task: Task
-    settings: Evaluate
-    draws: int
-    pool: Labels
-    """Rows of training images without a label."""
-
-    @property
-    def steps(self) -> list[Budget]:
-        """The label budgets."""
-        return budgets(
-            self.truth.train, self.settings.labels_per_class, self.settings.draws, self.task.seed
-        )
-
-    @property
-    def usable(self) -> list[str]:
-        """Encoders that fine-tuning starts from: those that pretraining did not give up."""
-        pretrained = self.encoders["pretrained"].config.get("useful", True)
-        wanted = ("pretrained", "distilled") if pretrained else ()
-        return [name for name in wanted if name in self.encoders]
 
 
 def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:

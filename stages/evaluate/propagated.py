@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from stages.core.metrics.linear_probe import LinearProbe
 from stages.core.metrics.representation import Array, Labels, embed, pixel_features
 from stages.core.models.artifact import Encoder
 from stages.core.transfer.propagation import fit_propagated
+from stages.evaluate.evaluation import Inputs
 from stages.evaluate.ladder import Budget, Labelled, Row
-
-if TYPE_CHECKING:
-    from stages.evaluate.measure import Inputs
 
 COMPONENTS = 256
 """Principal components that raw pixels are reduced to: a graph of neighbours needs no more."""

@@ -14,8 +14,8 @@ from stages.core.metrics.intervals import Interval
 from stages.core.metrics.representation import Array, Labels, embed, rankme
 from stages.evaluate.classifier import Verdict
 from stages.evaluate.comparison import Table
+from stages.evaluate.evaluation import Inputs
 from stages.evaluate.ladder import Labelled, Row
-from stages.evaluate.measure import Inputs
 
 TABLE = (
     "model",

@@ -54,7 +54,9 @@ def test_validation_decides_and_the_artifact_is_the_winner(project: Path) -> Non
         "scratch",
         "linear from pretrained",
         "full from pretrained",
+        "propagated from pretrained",
         "linear from distilled",
+        "propagated from distilled",
         "full from distilled",
     }
     accuracy = {name: float(row["validation_accuracy"]) for name, row in candidates.items()}

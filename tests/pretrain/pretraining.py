@@ -74,26 +74,18 @@ def small_data(count: int = 160) -> Data:
     )
 
 
-<<<<<<< HEAD
 def run(
     params: Params,
     method: str = "simclr",
     data: Data | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Trained:
-    """Pretrain in the working directory."""
-    compute.deterministic()
-    with Tracker("pretrain") as track:
-        return pretrain(method, settings or {}, data or small_data(), params, track, "pretrained")
-=======
-def run(params: Params, method: str = "simclr", data: Data | None = None) -> Trained:
     """Pretrain in the working directory, as a control: that runs to its last step, even where it is
     no better than raw pixels.
     """
     compute.deterministic()
     with Tracker("pretrain") as track:
-        return pretrain(method, {}, data or small_data(), params, track, "control")
->>>>>>> recipes-tests
+        return pretrain(method, settings or {}, data or small_data(), params, track, "control")
 
 
 def killing_at(step: int) -> type[SimCLR]:

@@ -158,7 +158,7 @@ def test_a_sound_pool_passes_and_the_verdict_is_the_same_every_time(pool):
     assert 3 < found.pop("intrinsic_dimension") < 15
     assert found.pop("label_sharpness") > 0
     assert found == {
-        "checks": 31,
+        "checks": 33,
         "critical": 0,
         "images": 60,
         "info": 1,

@@ -12,7 +12,7 @@ import numpy as np
 from stages.core.data.manifest import Manifest
 from stages.core.params import Params
 from stages.evaluate.classifier import CORRUPTED
-from stages.evaluate.measure import Inputs
+from stages.evaluate.evaluation import Inputs
 from stages.evaluate.report.charts import Point, Series
 from stages.evaluate.report.page import LOOKS, Background, Curve
 

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from stages.augment.resolve import resolve
+from stages.augment.symmetry import Symmetry
 from stages.core.errors import DataError
 from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.engine import ViewEngine, part
@@ -13,7 +14,7 @@ def engine(channels=3, size=32, plan=None, policy="auto"):
     preprocess = Preprocess(
         size=size, channels=channels, mean=(0.4,) * channels, std=(0.3,) * channels
     )
-    return ViewEngine(resolve(policy, channels, size), plan or two_views(), preprocess)
+    return ViewEngine(resolve(policy, channels, size, Symmetry()), plan or two_views(), preprocess)
 
 
 def pixels(n, channels=3, size=32):
@@ -82,7 +83,7 @@ def test_no_global_generator_is_read_or_moved():
 
 
 def test_a_policy_comes_back_from_disk_complete(tmp_path):
-    policy = resolve("auto", 3, 64)
+    policy = resolve("auto", 3, 64, Symmetry())
     policy.write(tmp_path / "policy.yaml")
     assert Policy.read(tmp_path / "policy.yaml") == policy
     jitter = next(op for op in policy.views[0] if op["op"] == "jitter")
