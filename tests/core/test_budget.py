@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 from torch import nn
@@ -28,7 +30,7 @@ def test_auto_is_quick_for_the_digits_and_standard_for_everything_else(
 
 def test_a_larger_budget_buys_no_less_of_anything() -> None:
     steps = [BUDGETS[name] for name in ("quick", "standard", "thorough")]
-    for smaller, larger in zip(steps, steps[1:], strict=False):
+    for smaller, larger in pairwise(steps):
         assert smaller.minutes < larger.minutes
         assert smaller.pretrain < larger.pretrain
         for own in ("side", "passes", "steps", "doublings", "draws"):
