@@ -11,6 +11,7 @@ import numpy as np
 
 from benchmarks.curation_pool import extracted, ingest, unlabelled, workplace
 from stages.augment.resolve import resolve
+from stages.augment.symmetry import Symmetry
 from stages.core import paths
 from stages.core.data.manifest import Manifest
 from stages.core.image.backbones import create_backbone
@@ -114,7 +115,7 @@ def _teach(manifest: Manifest, store: PixelStore, truth: np.ndarray, pool: np.nd
     channels, side = store.shape[1], store.shape[-1]
     preprocess = Preprocess.from_pixels(store, others)
     network = with_head(create_backbone("test_resnet", channels, side, seed=0), 10)
-    ops = light(resolve("auto", channels, side))
+    ops = light(resolve("glyphs", channels, side, Symmetry()))
     batches = LabelledBatches(
         store.gather(others), truth[others].astype(np.int64), ops, preprocess, 64, 0
     )
@@ -122,7 +123,6 @@ def _teach(manifest: Manifest, store: PixelStore, truth: np.ndarray, pool: np.nd
         network,
         batches,
         Recipe("balance: teach", 0, 800, 0.002, 0.05),
-        frozen_norm=False,
         resume=None,
         track=None,
     )

@@ -32,7 +32,7 @@ STAGES = ("ingest", "validate", "curate", "augment", "pretrain", "distill", "fin
 CHANGES = {
     "ingest": {"source": "folder:images", "labelled_fraction": 0.25},
     "pretrain": {"epochs": 1, "control": None},
-    "distill": {"epochs": 1},
+    "distill": {"backbone": "test_efficientnet", "required": True, "epochs": 1},
     "finetune": {"steps": 10},
     "evaluate": {"labels_per_class": [1], "draws": 1, "finetune_draws": 1, "bootstrap": 100},
 }

@@ -85,7 +85,7 @@ def test_a_stage_declares_every_artifact_it_names(name: str) -> None:
 def _sections(file: Path) -> set[str]:
     """``params.pretrain`` → ``pretrain``; only where the whole of params.yaml is called params."""
     found = re.findall(r"\bparams\.([a-z_]+)\b(?!\()", file.read_text())
-    return {name.removesuffix("_") for name in found} & {"seed", *STAGES}
+    return {name.removesuffix("_") for name in found} & {"seed", "budget", *STAGES}
 
 
 def test_every_stage_is_a_module_of_its_own_and_frozen_by_nothing() -> None:

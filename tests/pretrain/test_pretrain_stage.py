@@ -30,7 +30,7 @@ OUTPUTS = (paths.PRETRAINED, paths.CONTROL, paths.REPORTS / "pretrain", paths.ME
 
 def test_the_stage_leaves_two_encoders_a_curve_and_metrics_and_does_it_again(project, capsys):
     write_textures()
-    params = quick(pretrain__control="instance")
+    params = quick(pretrain__control="instance", pretrain__backbone="test_resnet")
     events = run_stage(main, params)
     first = digest(*OUTPUTS)
     store = PixelStore.open()

@@ -32,6 +32,8 @@ LEAST = (
     "curate.steps=[exact_duplicates]",
     "pretrain.epochs=1",
     "pretrain.control=null",
+    "distill.backbone=test_efficientnet",
+    "distill.required=true",
     "distill.epochs=1",
     "finetune.steps=10",
     "evaluate.labels_per_class=[1]",
@@ -40,6 +42,8 @@ LEAST = (
     "evaluate.bootstrap=100",
     "promote.resamples=100",
     "promote.gates.champion=1.0",
+    "promote.gates.controls=false",
+    "promote.gates.collapsed=false",
 )
 """Every stage does something; what the models are worth is not the question, that they can be
 compared is.

@@ -43,10 +43,10 @@ CHAIN = (
     ),
     (
         "finetune",
-        ["data/pool", "data/curated/manifest.parquet", "models/distilled"],
-        ["models/finetuned"],
+        ["data/pool", "data/curated/manifest.parquet", "models/pretrained", "models/distilled"],
+        ["models/finetuned", "models/scratch"],
     ),
-    ("evaluate", ["data/pool", "models/finetuned"], ["reports/evaluate"]),
+    ("evaluate", ["data/pool", "models/finetuned", "models/scratch"], ["reports/evaluate"]),
 )
 IMAGES = 400
 CLASSES = ("cat", "dog")

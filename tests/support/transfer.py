@@ -119,16 +119,16 @@ def write_project(count: int = 300, labelled: float = 0.5, control: bool = True)
 
 
 def write_textures(count: int = 160) -> None:
-    """Put noise in the place of a written project's digits, smeared along one of four directions,
-    which is its label: pixels say nothing of it, any convolution does.
+    """Put noise in the place of a written project's digits, smeared across or down, which is its
+    label: pixels say next to nothing of it, convolutions do.
     """
     manifest, draw = Manifest.read(paths.CURATED_MANIFEST), np.random.default_rng(0)
-    kinds = np.arange(count) % 4
-    noise = draw.normal(size=(count, SIZE, SIZE))
-    for kind, (down, right) in enumerate(((0, 1), (1, 0), (1, 1), (1, -1))):
+    kinds = np.arange(count) % 2
+    start = draw.normal(size=(count, SIZE, SIZE))
+    noise = start.copy()
+    for kind in (0, 1):
         for step in range(1, 4):
-            moved = np.roll(noise[kinds == kind], (step * down, step * right), axis=(1, 2))
-            noise[kinds == kind] += 0.7**step * moved
+            noise[kinds == kind] += 0.7**step * np.roll(start[kinds == kind], step, axis=2 - kind)
     pixels = np.clip(128 + 40 * noise, 0, 255).astype(np.uint8)[:, None]
     labelled = manifest.frame["label"].notna().to_numpy(bool)
     manifest.frame.loc[labelled, "label"] = [str(kind) for kind in kinds[labelled]]

@@ -117,7 +117,7 @@ def test_plan_for_other_values_leaves_the_file_as_it_was(ran: Any) -> None:
         "c": "run",
         "d": "maybe",
     }, supposed
-    assert "pretrain.epochs 30 → 7" in lines["c"][1]
+    assert "pretrain.epochs auto → 7" in lines["c"][1]
     refused = ran.rootstock("plan", "--set", "pretrain.epochs=-1")
     assert refused.code == 2 and "pretrain.epochs is -1" in refused.err, refused
     assert ran.text("params.yaml") == before
