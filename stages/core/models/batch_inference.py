@@ -60,7 +60,8 @@ class LoadedModel:
         else:
             levels = self.preprocess.sixteen_bit or FULL
             pixels = decode(image, channels, MAX_PIXELS, levels)
-        return resize(pixels, size, self.preprocess.interpolation).transpose(2, 0, 1)
+        shaped = resize(pixels, size, self.preprocess.interpolation)
+        return shaped.transpose(2, 0, 1).copy()  # Pillow's are read-only, which torch warns of
 
     def features(self, images: NDArray[np.uint8]) -> Array:
         """Return features (n, D) of pixels (n, C, H, W); of a classifier, those below its head.
