@@ -171,7 +171,12 @@ def run(
 
 
 @app.command()
-def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> None:
+def plan(
+    assignments: Supposed = None,
+    to: To = None,
+    force: Force = None,
+    json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
+) -> None:
     """Say what would run, why, and how long it took last time.
 
     Nothing is changed.
@@ -179,14 +184,19 @@ def plan(assignments: Supposed = None, to: To = None, force: Force = None) -> No
     from flows.adapters.dvc import client
     from flows.pipeline import summary
     from flows.project import environment
+    from stages.core.progress import aside
 
     _check_writable(environment.enter(environment.find_root()))
     client.start()
-    enter(stages=[*([to] if to else []), *(force or [])], sources=True)
-    from flows.pipeline.planning import dry_plan, last_seconds
+    with aside(json):
+        enter(stages=[*([to] if to else []), *(force or [])], sources=True)
+        from flows.pipeline.planning import dry_plan, last_seconds
 
-    found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
+        found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
     lines = summary.plan_lines(found, last_seconds(found))
+    if json:
+        print(summary.plan_json(lines))
+        return
     for name, what, why in lines:
         print(f"{name:<10} {what:<8} {why}".rstrip())
     if all(what == "cached" for _, what, _ in lines):

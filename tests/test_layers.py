@@ -57,11 +57,24 @@ def test_each_tool_is_imported_where_it_is_at_home() -> None:
     assert not wrong, "\n".join(wrong)
 
 
+def test_the_python_module_is_above_everything_and_knows_no_tool() -> None:
+    code = [*(ROOT / "flows").rglob("*.py"), *(ROOT / "stages").rglob("*.py")]
+    assert not [str(file) for file in code if "rootstock" in map(top, imports(file))]
+    assert not set(HOMES) & set(map(top, imports(ROOT / "rootstock/__init__.py")))
+    loaded = set(map(top, imports(ROOT / "rootstock/__init__.py", top_level=True)))
+    assert "flows" not in loaded, "import rootstock stays quick"
+
+
 def test_flows_touch_no_tensor() -> None:
     """They ask stages.core.models.batch_inference, which takes and returns numpy arrays."""
     calls = re.compile(r"\.(gather|predict_proba|numpy)\(|\bTensor\b")
     files = sorted((ROOT / "flows").rglob("*.py"))
     assert not [str(file) for file in files if calls.search(file.read_text())]
+
+
+def top(module: str) -> str:
+    """The first part of a dotted name."""
+    return module.partition(".")[0]
 
 
 def dotted(file: Path) -> str:

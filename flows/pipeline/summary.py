@@ -4,6 +4,7 @@ end.
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -111,6 +112,13 @@ def table(run: PipelineRun) -> Table:
             name, f"[{STYLES[outcome.state]}]{outcome.state}[/]{extra}", seconds, escape(text)
         )
     return shown
+
+
+def plan_json(lines: list[tuple[str, str, str]]) -> str:
+    """Return the lines of a plan for other programs: ``stage``, ``state``, ``why``."""
+    return json.dumps(
+        [{"stage": name, "state": what, "why": why} for name, what, why in lines], indent=2
+    )
 
 
 def plan_lines(plan: Plan, last: dict[str, float]) -> list[tuple[str, str, str]]:

@@ -14,9 +14,15 @@ from typing import Any
 
 import pytest
 
+from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.mlflow.store import Store
+from flows.registry import versions
+from flows.registry.registration import register
+from stages.core import paths
+from stages.core.data.manifest import Manifest
+from tests.support.images import class_folders, params_with, run_stage
 from tests.support.in_folder import Inside
-from tests.support.registry import answers, classifier, version
+from tests.support.registry import answers, chain, classifier, encoder, version
 from tests.support.services import serving
 from tests.support.toy_project import ROOT, Project
 from tests.support.toy_stages import Tiny
@@ -71,6 +77,33 @@ def bare_project(tmp_path: Path, _blank: Path) -> Project:
     """A committed project without stages."""
     root = tmp_path / "project"
     shutil.copytree(_blank, root)
+    return Project(root)
+
+
+@pytest.fixture(scope="session")
+def asked(_blank: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project with a pool of digits, of which curate dropped the first, and a registered encoder
+    and classifier; tests write nothing into it.
+    """
+    root = tmp_path_factory.mktemp("asked") / "project"
+    shutil.copytree(_blank, root)
+    images = class_folders(root.parent / "in")
+    with Inside(root):
+        source = {"source": f"folder:{images}", "store_size": 16, "channels": 1}
+        run_stage("ingest", params_with(ingest=source))
+        frame = Manifest.read(paths.POOL_MANIFEST).frame
+        curated = frame.assign(keep=frame.index > 0, cluster=-1, weight=1.0)
+        Manifest(curated).write(paths.CURATED_MANIFEST)
+        store = Store.open()
+        models = {
+            (versions.ENCODER, versions.FROZEN_BEST): encoder(Path("models/encoder")),
+            (versions.CLASSIFIER, versions.CHAMPION): classifier(Path("models/classifier")),
+        }
+        for (name, alias), folder in models.items():
+            made_by = chain(store, name, {"models/finetuned": hash_of(folder)})
+            run = made_by["models/finetuned"]
+            made = register(store, name, folder, hash_of(folder), run, {})
+            store.client.set_registered_model_alias(name, alias, made.number)
     return Project(root)
 
 

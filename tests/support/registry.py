@@ -71,6 +71,18 @@ def classifier(directory: Path, seed: int = 0, size: int = 16) -> Path:
     return directory
 
 
+def encoder(directory: Path, seed: int = 0, size: int = 16) -> Path:
+    """A small real encoder artifact with drawn weights."""
+    from stages.core.image.backbones import create_backbone
+    from stages.core.image.preprocess import Preprocess
+    from stages.core.models.artifact import save_model
+
+    preprocess = Preprocess(size=size, channels=1, mean=(0.5,), std=(0.25,))
+    backbone = create_backbone("test_resnet", 1, size, seed)
+    save_model(directory, backbone, {"method": "test"}, preprocess)
+    return directory
+
+
 def digest(*words: object) -> str:
     """A stand-in for a DVC hash."""
     import hashlib
