@@ -31,7 +31,7 @@ from stages.core.transfer.finetune import (
 )
 from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Rows, Truth, budgets, frozen_rows
 
-ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "distilled")
+ENCODERS = ("pixels", "random", "random-student", "control", "start", "pretrained", "distilled")
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Inputs:
     classifiers are trained.
 
     Attributes:
-        encoders: pretrained and, where they were trained, distilled and control.
+        encoders: pretrained and, where there are such, distilled, control and start.
         classifier: the one that gets registered.
         scratch: the control trained from the labels alone.
         draws: subsets of labels behind each figure of a network that is trained.
