@@ -1,8 +1,9 @@
 """Stage inputs: the small files under .rootstock that stages depend on, refreshed before a plan.
 
 ``fingerprint.json`` stands for the sources, ``encoder.json`` for a registered encoder,
-``start.json`` for the weights that pretraining starts from, and ``plugins/<stage>.json`` for the code of the plugins that params.yaml names: a stage depends on
-those it uses, and not on the folder they share with others.
+``start.json`` for the weights that pretraining starts from, and ``plugins/<stage>.json`` for the
+code of the plugins that params.yaml names: a stage depends on those it uses, and not on the folder
+they share with others.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ TAUGHT, FOLLOWS = ("teacher", "ema"), ("student", "momentum", "encoder_k")
 the one that is trained is what others publish of a pair with momentum (MoCo, BYOL).
 """
 SEQUENTIAL = {"0": "conv1", "1": "bn1", **{str(4 + i): f"layer{1 + i}" for i in range(4)}}
-"""Children of a ResNet by number: what a ``Sequential`` of them, as in lightly's examples, saves."""
+"""Children of a ResNet by number, as a ``Sequential`` of them (lightly's examples) saves them."""
 NAMED = 6
 """Names in a message."""
 

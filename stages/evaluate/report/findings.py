@@ -145,7 +145,10 @@ def _start(answers: list[Comparison]) -> str:
         if found["no difference"]
         else []
     )
-    return f"Own pretraining against the weights it started from, both frozen: {_list(parts)} ({last})."
+    return (
+        "Own pretraining against the weights it started from, both frozen:"
+        f" {_list(parts)} ({last})."
+    )
 
 
 def _called(model: str) -> str:
