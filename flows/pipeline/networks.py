@@ -23,6 +23,7 @@ from stages.core.errors import ConfigError, DataError
 from stages.core.image.backbone_choice import choose_backbone
 from stages.core.io import canonical_json, read_json, write_json
 from stages.core.params import Params
+from stages.core.starts import RANDOM, network
 
 REGISTERED = re.compile(r"^@register_model\b.*\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 TORCHVISION = "torchvision:"
@@ -88,6 +89,11 @@ def try_networks(params: Params, made: bool) -> None:
     ):  # code from before trials
         return
     backbone, student = params.pretrain.backbone, params.distill.backbone
+    start = params.pretrain.start
+    if backbone == "auto" and start != RANDOM:
+        backbone = network(start) or backbone
+        if backbone == "auto":  # the stage learns it from the weights
+            return
     if backbone == "auto":
         backbone = choose_backbone(shape[1]).name
         if student is None:  # networks of the house need no trial

@@ -9,13 +9,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from flows.pipeline.networks import check_network
-from flows.registry import encoder_files
+from flows.registry import encoder_files, start_files
 from stages.core import paths
 from stages.core.audits import check_audits
 from stages.core.data.sources import check_source
 from stages.core.errors import ConfigError
 from stages.core.families import family
 from stages.core.params import Params, explain
+from stages.core.starts import NO_METHOD, network
 from stages.core.steps import check_steps
 
 
@@ -27,10 +28,14 @@ def check_choices(params: Params, sources: bool = True) -> None:
         ConfigError: one line that names the key and what is allowed.
     """
     objectives, gates = family("pretrain.method"), family("promote.gates")
-    objectives.check(params.pretrain.method)
+    if params.pretrain.method != NO_METHOD:
+        objectives.check(params.pretrain.method)
     if params.pretrain.control not in {None, "auto"}:
         objectives.check(params.pretrain.control, key="pretrain.control")
     _check_settings(params.pretrain.method, params.pretrain.settings)
+    if (public := network(params.pretrain.start)) is not None:
+        check_network(public, "pretrain.start")
+    start_files.check(params.pretrain.start, there=sources)
     if params.augment.policy != "auto":
         family("augment.policy").check(params.augment.policy)
     if params.pretrain.backbone != "auto":
@@ -58,6 +63,8 @@ def _check_settings(method: str, settings: dict[str, Any]) -> None:
     """
     if not settings:
         return
+    if method == NO_METHOD:
+        raise ConfigError(f"{paths.PARAMS}: pretrain.settings: {method} has no settings")
     module = family("pretrain.method").load(method)
     model = next(
         (

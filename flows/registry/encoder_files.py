@@ -21,8 +21,8 @@ from stages.core.params import Params
 PREFIX = "registry:"
 
 
-def check(encoder: str) -> None:
-    """Refuse a ``registry:`` encoder that is not there.
+def check(encoder: str, key: str = "curate.encoder") -> None:
+    """Refuse a ``registry:`` encoder that is not there; ``key`` names the parameter.
 
     Raises:
         ConfigError: no such model, version or alias, or no store to ask; the message names what
@@ -35,13 +35,13 @@ def check(encoder: str) -> None:
 
         if not database.exists():
             raise ConfigError(
-                f"curate.encoder: {encoder}: nothing is registered yet; a first run with pixels or"
+                f"{key}: {encoder}: nothing is registered yet; a first run with pixels or"
                 " self registers"
             )
         try:
             versions.resolve(Store.open(), encoder.removeprefix(PREFIX))
         except ConfigError as error:
-            raise ConfigError(f"curate.encoder: {encoder}: {error}") from None
+            raise ConfigError(f"{key}: {encoder}: {error}") from None
 
 
 def materialise(params: Params, path: Path = paths.ENCODER) -> None:
@@ -54,13 +54,13 @@ def materialise(params: Params, path: Path = paths.ENCODER) -> None:
     wanted = params.curate.encoder
     content: dict[str, Any] = {"encoder": None, "digest": None, "folder": None}
     if wanted.startswith(PREFIX):
-        digest, folder = _fetched(wanted.removeprefix(PREFIX))
+        digest, folder = fetched(wanted.removeprefix(PREFIX))
         content = {"encoder": wanted, "digest": digest, "folder": str(folder)}
     refresh_json(path, content)
 
 
-def _fetched(reference: str) -> tuple[str, Path]:
-    """The content hash of a registered model and the folder that holds its files."""
+def fetched(reference: str) -> tuple[str, Path]:
+    """Return the content hash of a registered model and the folder that holds its files."""
     from flows.adapters.mlflow.store import Store
     from flows.registry import versions
 

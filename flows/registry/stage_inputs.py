@@ -1,8 +1,9 @@
 """Stage inputs: the small files under .rootstock that stages depend on, refreshed before a plan.
 
-``fingerprint.json`` stands for the sources, ``encoder.json`` for a registered encoder, and
-``plugins/<stage>.json`` for the code of the plugins that params.yaml names: a stage depends on
-those it uses, and not on the folder they share with others.
+``fingerprint.json`` stands for the sources, ``encoder.json`` for a registered encoder,
+``start.json`` for the weights that pretraining starts from, and ``plugins/<stage>.json`` for the
+code of the plugins that params.yaml names: a stage depends on those it uses, and not on the folder
+they share with others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import yaml
 
 from flows.adapters.dvc.code_dependencies import import_closure, is_empty
 from flows.adapters.dvc.lockfile import LOADER
-from flows.registry import encoder_files
+from flows.registry import encoder_files, start_files
 from stages.core import paths
 from stages.core.data import sources
 from stages.core.families import FAMILIES
@@ -34,13 +35,14 @@ def refresh(params: Params, folder: Path | None = None, images: bool = True) -> 
         the path a stage depends on → the file to look at.
 
     Raises:
-        ConfigError: a source, an encoder or a plugin does not exist.
+        ConfigError: a source, an encoder, a start or a plugin does not exist.
     """
-    inputs = (paths.FINGERPRINT, paths.ENCODER)
+    inputs = (paths.FINGERPRINT, paths.ENCODER, paths.START)
     places = {path: folder / path.name if folder else path for path in inputs}
     if images:
         sources.write_fingerprint(params, path=places[paths.FINGERPRINT])
     encoder_files.materialise(params, places[paths.ENCODER])
+    start_files.materialise(params, places[paths.START])
     for stage, dependencies in _stages_with_plugins().items():
         path = paths.plugins(stage)
         places[path] = folder / f"plugins-{path.name}" if folder else path

@@ -71,8 +71,9 @@ def search(
         raise DataError(f"{name}: {error}") from None
     with aside():
         if folder is None:
-            images: Images = PoolImages(model, title(version))
-            about, features = _pool(version, model, images)
+            pool = PoolImages(model, title(version))
+            images: Images = pool
+            about, features = _pool(version, model, pool)
         else:
             images = FileImages(find_images([folder]), model)
             about, features = _collected(model, images)

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 from typing import Protocol
 
 import numpy as np
@@ -56,8 +57,8 @@ class _Parquet:
     def __init__(self, stack: ExitStack, path: Path, width: int, facts: Mapping[str, str]) -> None:
         self.stack, self.width, self.facts = stack, width, dict(facts)
         self.file = stack.enter_context(atomic_file(path))
-        self.schema = None
-        self.writer = None
+        self.schema: Any = None
+        self.writer: Any = None
 
     def add(self, about: pd.DataFrame, features: Array) -> None:
         """Append one row group."""
@@ -71,7 +72,7 @@ class _Parquet:
             self.writer = self.stack.enter_context(pq.ParquetWriter(self.file, self.schema))
         columns = [
             pa.array(_texts(about[name]), field.type)
-            for name, field in zip(about, self.schema, strict=False)
+            for name, field in zip(about.columns, self.schema, strict=False)
         ]
         flat = pa.array(np.ascontiguousarray(features, np.float32).ravel())
         columns.append(pa.FixedSizeListArray.from_arrays(flat, self.width))

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from stages.core import plugins
 from stages.core.plugins import ROOT
+from stages.core.starts import NO_METHOD
 
 if TYPE_CHECKING:
     from stages.core.params import Params
@@ -96,7 +97,8 @@ def _objectives(params: Params) -> list[str]:
     control = params.pretrain.control
     if control == "auto":
         control = "instance"
-    return [params.pretrain.method, *([control] if control else [])]
+    named = [params.pretrain.method, *([control] if control else [])]
+    return [name for name in named if name != NO_METHOD]
 
 
 def _policies(params: Params) -> Iterable[str]:

@@ -23,6 +23,7 @@ from stages.core import paths
 from stages.core.errors import ConfigError, nearest
 from stages.core.labels import NamePattern
 from stages.core.splits import Choice
+from stages.core.starts import NO_METHOD, RANDOM, check_start
 
 Auto = Literal["auto"]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -32,14 +33,14 @@ Level16 = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _without_weights(name: str) -> str:
-    """Refuse timm's ``NETWORK.WEIGHTS``: training starts from random weights, and would leave the
-    tag unheeded.
+    """Refuse timm's ``NETWORK.WEIGHTS``: a backbone is an architecture, its weights are
+    ``pretrain.start``.
     """
     network, dot, tag = name.partition(".")
     if dot and "@" not in name and not name.startswith("torchvision:"):
         raise ValueError(
-            f"{name}: the tag {tag!r} names pretrained weights, which cannot be loaded yet (they"
-            f" come with pretrain.start); {network} is the same network with random weights"
+            f"{name}: the tag {tag!r} names pretrained weights: {network} is the network, and"
+            f" pretrain.start=timm:{name} loads them"
         )
     return name
 
@@ -177,9 +178,19 @@ class Launch(Section):
     shard_above: Annotated[float, Field(ge=0)]
 
 
+class Normalisation(Section):
+    """Mean and standard deviation per channel, on pixels scaled to 0…1."""
+
+    mean: Annotated[tuple[float, ...], Field(min_length=1)]
+    std: Annotated[tuple[Rate, ...], Field(min_length=1)]
+
+
 class Pretrain(Section):
     method: str
     settings: dict[str, Any]
+    start: Annotated[str, AfterValidator(check_start)]
+    start_min_fraction: Share
+    start_normalisation: Auto | Normalisation
     control: Auto | str | None
     backbone: Untrained
     stem: Auto | Literal["small", "half", "standard"]
@@ -199,6 +210,15 @@ class Pretrain(Section):
     probe_share: Annotated[float, Field(gt=0, lt=1)]
     checkpoint_every: Positive
     launch: Launch
+
+    @model_validator(mode="after")
+    def _something_to_use(self) -> Self:
+        if self.method == NO_METHOD and self.start == RANDOM:
+            raise ValueError(
+                "method: none uses the weights of pretrain.start as they are, and pretrain.start is"
+                " random: give weights to start from, or a method (rootstock methods)"
+            )
+        return self
 
 
 class Distill(Section):

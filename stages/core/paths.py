@@ -15,6 +15,8 @@ AUGMENTATION = Path("models/augmentation")
 POLICY = AUGMENTATION / "policy.yaml"
 PRETRAINED = Path("models/pretrained")
 CONTROL = Path("models/control")
+START_ENCODER = Path("models/start")
+"""The weights that pretraining started from, as an encoder of their own: the row to beat."""
 DISTILLED = Path("models/distilled")
 FINETUNED = Path("models/finetuned")
 SCRATCH = Path("models/scratch")
@@ -38,6 +40,12 @@ ENCODER = STATE / "encoder.json"
 """What ``curate`` depends on where its encoder comes from the registry: which model, its content
 hash, where its files lie.
 """
+START = STATE / "start.json"
+"""What ``pretrain`` depends on where it starts from given weights: which file, its SHA-256, origin
+and licence.
+"""
+WEIGHTS = STATE / "weights"
+"""Public weights that ``rootstock weights get`` fetched, each with a JSON file beside it."""
 PLUGINS = STATE / "plugins"
 """One file per stage with plugins: the code of those that params.yaml names, which the stage
 depends on instead of the whole folder.

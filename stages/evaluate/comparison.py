@@ -18,6 +18,7 @@ MODELS = {
     "random-student": "Untrained student",
     "scratch": "Supervised from scratch",
     "control": "Instance-classification control",
+    "start": "Start weights as they are",
     "pretrained": "Pretrained",
     "distilled": "Distilled",
     "finetuned": "Shipped: best on validation",
@@ -35,6 +36,7 @@ PAIRS = (
     ("pretrained", "pixels"),
     ("pretrained", "random"),
     ("pretrained", "control"),
+    ("pretrained", "start"),
     ("distilled", "pretrained"),
     ("finetuned", "pixels"),
 )

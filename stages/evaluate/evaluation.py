@@ -19,7 +19,7 @@ class Inputs:
     classifiers are trained.
 
     Attributes:
-        encoders: pretrained and, where they were trained, distilled and control.
+        encoders: pretrained and, where there are such, distilled, control and start.
         classifier: the one that gets registered.
         scratch: the control trained from the labels alone.
         draws: subsets of labels behind each figure of a network that is trained.

@@ -24,7 +24,7 @@ from stages.evaluate.subsets import spread
 
 
 def load_models() -> tuple[dict[str, Encoder], Classifier, Policy]:
-    """The encoders there are (student and control may have been left out), the classifier and the
+    """The encoders there are (student, control and start may not exist), the classifier and the
     view policy.
     """
     encoders = {"pretrained": load_encoder(paths.PRETRAINED)}
@@ -33,6 +33,8 @@ def load_models() -> tuple[dict[str, Encoder], Classifier, Policy]:
         encoders["distilled"] = distilled
     if read_json(paths.CONTROL / CONFIG).get("kind") == "encoder":
         encoders["control"] = load_encoder(paths.CONTROL)
+    if read_json(paths.START_ENCODER / CONFIG).get("kind") == "encoder":
+        encoders["start"] = load_encoder(paths.START_ENCODER)
     return encoders, load_classifier(paths.FINETUNED), Policy.read(paths.POLICY)
 
 

@@ -33,7 +33,7 @@ from stages.evaluate.propagated import propagated_features, propagated_probe, pr
 
 PROPAGATED = ("pixels", "random")
 """Controls that get the unlabelled images, too."""
-ENCODERS = ("pixels", "random", "random-student", "control", "pretrained", "distilled")
+ENCODERS = ("pixels", "random", "random-student", "control", "start", "pretrained", "distilled")
 
 
 def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from stages.core import compute, paths
 from stages.core.data.manifest import Manifest
 from stages.core.events import Tracker
@@ -11,13 +13,15 @@ from stages.core.io import atomic_directory, write_bytes, write_csv, write_json,
 from stages.core.models.artifact import CONFIG, Encoder, save_model
 from stages.core.params import Params
 from stages.core.stage import stage
+from stages.core.starts import NO_METHOD
 from stages.core.training import distributed
 from stages.pretrain.auto import resolve_auto
 from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.launch import launch
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.report import COLUMNS, curve, measured, metrics, probe_share, time_shares
-from stages.pretrain.train import ADVICE, Data, Trained, pretrain
+from stages.pretrain.start import Start, begin
+from stages.pretrain.train import ADVICE, Data, Trained, network, pretrain, unchanged
 
 
 @stage("pretrain")
@@ -31,18 +35,41 @@ def main(params: Params, track: Tracker) -> None:
     track.tags(compute.describe(params.pretrain.precision))
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
+    start = Start.read(params.pretrain)
     data = Data.of(manifest, store, Policy.read(paths.POLICY))
-    params, notes = resolve_auto(params, *store.shape[1:3], len(data.rows))
+    if start is not None:
+        data = replace(data, preprocess=start.normalised(data.preprocess))
+    params, notes = resolve_auto(params, *store.shape[1:3], len(data.rows), start)
     with distributed.process_group():
         for note in notes:
             print(f"pretrain: {note}")
         own = params.pretrain
-        runs = {"pretrained": pretrain(own.method, own.settings, data, params, track, "pretrained")}
+        if start is not None and own.method == NO_METHOD:
+            runs = {"pretrained": unchanged(data, params, track, start)}
+        else:
+            runs = {
+                "pretrained": pretrain(
+                    own.method, own.settings, data, params, track, "pretrained", start
+                )
+            }
         if own.control is not None:
-            runs["control"] = pretrain(own.control, {}, data, params, track, "control")
+            runs["control"] = pretrain(own.control, {}, data, params, track, "control", start)
         if distributed.rank() == 0:
+            _write_start(start, data, params)
             _write(runs, data, params, track)
         distributed.barrier()
+
+
+def _write_start(start: Start | None, data: Data, params: Params) -> None:
+    """The weights that training started from, for evaluate to compare with."""
+    if start is None or params.pretrain.method == NO_METHOD:
+        with atomic_directory(paths.START_ENCODER) as temporary:
+            why = "the pretrained encoder is the start" if start else "pretrain.start is random"
+            write_json(temporary / CONFIG, {"kind": "none", "why": why})
+        return
+    backbone = network(data, params)()
+    begun = begin(backbone, start, params.pretrain)
+    save_model(paths.START_ENCODER, backbone, {"method": "start", **begun}, data.preprocess)
 
 
 def _write(runs: dict[str, Trained], data: Data, params: Params, track: Tracker) -> None:

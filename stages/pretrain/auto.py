@@ -10,20 +10,30 @@ from stages.core.budget import operations, resolve_budget
 from stages.core.image.backbone_choice import choose_backbone
 from stages.core.image.backbones import create_backbone
 from stages.core.params import Params
+from stages.core.starts import NO_METHOD
+from stages.pretrain.start import Start
 
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 400
 VIEWS = 2
 """Views per image that the budget is counted in."""
 
 
-def resolve_auto(params: Params, channels: int, size: int, images: int) -> tuple[Params, list[str]]:
+def resolve_auto(
+    params: Params, channels: int, size: int, images: int, start: Start | None = None
+) -> tuple[Params, list[str]]:
     """Return the parameters with every ``auto`` of ``pretrain`` filled in, and one sentence per
     choice.
 
     Args:
         channels, size: of the stored images.
         images: number of images to pretrain on.
+        start: given weights, whose network ``backbone: auto`` stands for.
+
+    Raises:
+        ConfigError: the network of the start is not known.
     """
+    if start is not None:
+        params = start.resolved(params, size)
     own, budget, notes = params.pretrain, resolve_budget(params.budget, size), []
     changes: dict[str, object] = {}
     if own.backbone == "auto":
@@ -32,10 +42,11 @@ def resolve_auto(params: Params, channels: int, size: int, images: int) -> tuple
         if own.stem == "auto":
             changes["stem"] = choice.stem
         notes.append(f"backbone {choice.why}")
+    trains = own.method != NO_METHOD
     if own.control == "auto":
-        changes["control"] = "instance" if budget.name == "thorough" else None
+        changes["control"] = "instance" if budget.name == "thorough" and trains else None
     own = own.model_copy(update=changes)
-    if own.epochs == "auto":
+    if own.epochs == "auto" and (trains or own.control is not None):
         network = create_backbone(own.backbone, channels, size, params.seed, own.stem)
         cost = operations(network, channels, size) / 1e12
         affordable = budget.pretrain / (cost * VIEWS * max(1, images))

@@ -4,7 +4,7 @@ history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -20,6 +20,7 @@ from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.engine import ViewEngine
 from stages.core.image.views.policy import Policy
 from stages.core.params import Params
+from stages.core.starts import NO_METHOD
 from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
@@ -27,6 +28,7 @@ from stages.core.training.loop import History, Stop, fit
 from stages.pretrain.method import check_settings, method_class
 from stages.pretrain.probe import Probe
 from stages.pretrain.recipe import batch_size, probe_cost, recipe
+from stages.pretrain.start import Start, begin, told
 
 HALFWAY = 0.5
 ADVICE = (
@@ -82,24 +84,26 @@ class Trained:
 
 
 def pretrain(
-    name: str, settings: Mapping[str, Any], data: Data, params: Params, track: Tracker, label: str
+    name: str,
+    settings: Mapping[str, Any],
+    data: Data,
+    params: Params,
+    track: Tracker,
+    label: str,
+    start: Start | None = None,
 ) -> Trained:
     """Train ``params.pretrain.backbone`` with the objective ``name``; ``label`` tells the runs of a
-    stage apart.
+    stage apart. ``start``: weights to begin with instead of random ones.
     """
     own = params.pretrain
     kind = method_class(name)
     chosen = check_settings(kind, settings)
     size = batch_size(own, len(data.rows), distributed.world())
-    create = partial(
-        create_backbone,
-        own.backbone,
-        data.preprocess.channels,
-        data.preprocess.size,
-        params.seed,
-        own.stem,
-    )
+    create = network(data, params)
     backbone = create()
+    begun = begin(backbone, start, own) if start else {}
+    if label == "pretrained" and begun and distributed.rank() == 0:
+        print("\n".join(told(begun)))
     module = kind(backbone, chosen, len(data.rows), params.seed)
     if "labels" in kind.needs:
         module.learn_labels(torch.from_numpy(data.manifest.labels(data.rows)))
@@ -116,6 +120,7 @@ def pretrain(
         "method": name,
         "settings": chosen.model_dump(mode="json"),
         "backbone": own.backbone,
+        **({"start": begun["name"], "start.sha256": begun["sha256"]} if begun else {}),
     }
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
@@ -135,8 +140,37 @@ def pretrain(
         "seed": params.seed,
         "images": len(data.rows),
         "useful": raw is None or (history.rows[-1].get("knn") or 0.0) > raw,
+        **({"start": begun} if begun else {}),
     }
     return Trained(backbone, history, config, _metrics(name, history, backbone), resume)
+
+
+def unchanged(data: Data, params: Params, track: Tracker, start: Start) -> Trained:
+    """Measure the start weights as they are: what ``pretrain.method: none`` asks for."""
+    own = params.pretrain
+    backbone = network(data, params)()
+    begun = begin(backbone, start, own)
+    print("\n".join(told(begun)))
+    track.params({"pretrained.method": NO_METHOD, "pretrained.backbone": own.backbone})
+    track.params({"pretrained.start": begun["name"], "pretrained.start.sha256": begun["sha256"]})
+    probe = Probe.of(data.manifest, data.store, params.seed)
+    found, raw = probe.of_backbone(backbone, data.preprocess)(), probe.raw_pixels().get("knn")
+    history = History(rows=[{"step": 0, **found}])
+    config = {
+        **{"method": NO_METHOD, "settings": {}, "steps": 0, "epochs": 0, "seed": params.seed},
+        **{"images": len(data.rows), "start": begun},
+        "useful": raw is None or (found.get("knn") or 0.0) > raw,
+    }
+    resume = Resume(Identity({"method": NO_METHOD, "start": begun["sha256"]}, data.hashes()))
+    return Trained(backbone, history, config, _metrics(NO_METHOD, history, backbone), resume)
+
+
+def network(data: Data, params: Params) -> Callable[[], Backbone]:
+    """Return what builds the backbone of a run with random weights."""
+    own, images = params.pretrain, data.preprocess
+    return partial(
+        create_backbone, own.backbone, images.channels, images.size, params.seed, own.stem
+    )
 
 
 def hopeless(raw: float | None) -> Stop:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -249,3 +250,25 @@ def test_no_test_labels_and_a_classifier_of_other_classes_are_refused(
     Manifest(whole).write(paths.CURATED_MANIFEST)
     with pytest.raises(DataError, match="other classes"):
         run_stage(evaluate, small_params())
+
+
+def test_start_weights_are_a_row_and_the_report_says_which_of_the_two_is_better(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_project(200, control=False)
+    paths.CONTROL.mkdir()
+    (paths.CONTROL / "config.json").write_text('{"kind": "none"}')
+    shutil.copytree(paths.PRETRAINED, paths.START_ENCODER, dirs_exist_ok=True)
+    run_stage(finetune, small_params())
+    run_stage(evaluate, small_params(evaluate__labels_per_class=[1]))
+    rows = read_csv(paths.reports("evaluate") / "table.csv")
+    found = {
+        (row["model"], row["protocol"], row["labels_per_class"]): row["accuracy"] for row in rows
+    }
+    assert found["start", "knn", "all"] == found["pretrained", "knn", "all"]  # the same weights
+    page = (paths.reports("evaluate") / "index.html").read_text()
+    assert (
+        "against the weights it started from, both frozen: there is no measurable difference"
+        in page
+    )

@@ -23,7 +23,7 @@ from stages.core.image.backbones import create_backbone
 from stages.core.image.pixel_store import PixelStore, PixelWriter
 from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.policy import Policy
-from stages.core.io import write_csv
+from stages.core.io import write_csv, write_json
 from stages.core.models.artifact import save_model
 from stages.core.params import Params, check_params
 
@@ -110,6 +110,7 @@ def write_project(count: int = 300, labelled: float = 0.5, control: bool = True)
         save_model(
             directory, create_backbone(TEACHER, 1, SIZE, seed), {"method": "none"}, preprocess
         )
+    write_json(paths.START_ENCODER / "config.json", {"kind": "none"})
     save_model(
         paths.DISTILLED, create_backbone(STUDENT, 1, SIZE, 2), {"method": "none"}, preprocess
     )

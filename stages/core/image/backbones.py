@@ -169,14 +169,14 @@ def _with_positions(body: Any, patches: Tensor, grid: tuple[int, int]) -> Tensor
     ]
     if body.pos_embed is None:
         return torch.cat([*prefix, patches], dim=1)
-    positions = _resized(body.pos_embed, tuple(body.patch_embed.grid_size), grid)
+    positions = resized_positions(body.pos_embed, tuple(body.patch_embed.grid_size), grid)
     if body.no_embed_class:
         return torch.cat([*prefix, patches + positions], dim=1)
     placed: Tensor = torch.cat([*prefix, patches], dim=1) + positions
     return placed
 
 
-def _resized(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
+def resized_positions(positions: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """Position embeddings ``(1, prefix + old, D)`` for another grid, in their own precision."""
     if new == old:
         return positions

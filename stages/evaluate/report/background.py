@@ -59,6 +59,7 @@ def background(
                 ("pretrained", "Pretrained encoder", "models/pretrained"),
                 ("distilled", "Distilled encoder", "models/distilled"),
                 ("control", "Control encoder", "models/control"),
+                ("start", "Start weights", "models/start"),
             )
             if name in inputs.encoders
         ),
@@ -110,6 +111,7 @@ def _descriptions(inputs: Inputs) -> dict[str, str]:
         "random-student": small,
         "scratch": f"{large}; the labels only",
         "control": f"{large}; the simplest objective",
+        "start": f"{large}; without own pretraining",
         "pretrained": f"{large}; {method}",
         "distilled": small,
         "finetuned": f"{inputs.classifier.config['method']}; this is what gets registered",

@@ -22,6 +22,8 @@ def sentences(table: Table) -> list[str]:
             f"On these images labels alone do as well with {labels_phrase(main[-1].budget)}: what"
             " ships was trained from scratch, and pretraining bought nothing."
         )
+    if against := [answer for answer in table.comparisons() if answer.second.model == "start"]:
+        told.append(_start(against))
     short = [row for row in table.rows if row.undertrained]
     if short:
         told.append(
@@ -128,12 +130,34 @@ def _controls(answers: list[Comparison], budget: str) -> str:
     )
 
 
+def _start(answers: list[Comparison]) -> str:
+    """Whether own pretraining is worth it beside the weights it started from, frozen."""
+    found = {name: _budgets(budgets) for name, budgets in verdicts(answers).items()}
+    last = f"with {labels_phrase(answers[-1].budget)}: {points(answers[-1].difference)}"
+    parts = [f"own pretraining is better with {found['better']}"] if found["better"] else []
+    parts += (
+        [f"the start weights as they are are better with {found['worse']}"]
+        if found["worse"]
+        else []
+    )
+    parts += (
+        [f"there is no measurable difference with {found['no difference']}"]
+        if found["no difference"]
+        else []
+    )
+    return (
+        "Own pretraining against the weights it started from, both frozen:"
+        f" {_list(parts)} ({last})."
+    )
+
+
 def _called(model: str) -> str:
     return {
         "pixels": "raw pixels",
         "scratch": "the same network trained from scratch",
         "random": "an untrained encoder",
         "control": "the instance-classification control",
+        "start": "its start weights as they are",
     }.get(model, MODELS[model].lower())
 
 

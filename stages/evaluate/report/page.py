@@ -28,6 +28,7 @@ LOOKS = {
     "random": ("#a0703a", "down", True),
     "scratch": ("#d55e00", "up", False),
     "control": ("#b5528f", "diamond", True),
+    "start": ("#8a6d00", "down", False),
     "pretrained": ("#0072b2", "circle", False),
     "distilled": ("#3d9be0", "diamond", False),
     "finetuned": ("#00795a", "square", False),
@@ -224,6 +225,10 @@ QUESTIONS = {
     ("pretrained", "control"): (
         "Pretrained against the control",
         "instance classification, both frozen",
+    ),
+    ("pretrained", "start"): (
+        "Pretrained against its start weights",
+        "what own pretraining adds, both frozen",
     ),
     ("distilled", "pretrained"): (
         "Distilled against pretrained",
