@@ -6,7 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -56,8 +56,8 @@ class _Parquet:
     def __init__(self, stack: ExitStack, path: Path, width: int, facts: Mapping[str, str]) -> None:
         self.stack, self.width, self.facts = stack, width, dict(facts)
         self.file = stack.enter_context(atomic_file(path))
-        self.schema = None
-        self.writer = None
+        self.schema: Any = None
+        self.writer: Any = None
 
     def add(self, about: pd.DataFrame, features: Array) -> None:
         """Append one row group."""
