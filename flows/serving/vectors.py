@@ -6,8 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -72,7 +71,7 @@ class _Parquet:
             self.writer = self.stack.enter_context(pq.ParquetWriter(self.file, self.schema))
         columns = [
             pa.array(_texts(about[name]), field.type)
-            for name, field in zip(about.columns, self.schema, strict=False)
+            for name, field in zip(about, self.schema, strict=False)
         ]
         flat = pa.array(np.ascontiguousarray(features, np.float32).ravel())
         columns.append(pa.FixedSizeListArray.from_arrays(flat, self.width))
