@@ -87,11 +87,16 @@ class Probe:
             "rankme": rankme(features),
             "feature_variance": float(normalise(features).var(axis=0).sum()),
         }
-        if len(self.bank) and len(self.queries):
-            bank, queries = encode(self.bank).numpy(), encode(self.queries).numpy()
-            predicted = knn_predict(bank, self.bank_labels, queries, NEIGHBOURS)
-            found["knn"] = float((predicted == self.query_labels).mean())
-        return found
+        knn = self.knn(encode)
+        return found if knn is None else {**found, "knn": knn}
+
+    def knn(self, encode: Callable[[Tensor], Tensor]) -> float | None:
+        """Accuracy of kNN on the validation images; None without labels."""
+        if not len(self.bank) or not len(self.queries):
+            return None
+        bank, queries = encode(self.bank).numpy(), encode(self.queries).numpy()
+        predicted = knn_predict(bank, self.bank_labels, queries, NEIGHBOURS)
+        return float((predicted == self.query_labels).mean())
 
     def raw_pixels(self) -> dict[str, float]:
         """The same on pixels: what learning must beat."""

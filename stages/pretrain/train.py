@@ -26,7 +26,7 @@ from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import History, Stop, fit
 from stages.pretrain.method import check_settings, method_class
-from stages.pretrain.probe import Probe
+from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.recipe import batch_size, probe_cost, recipe
 from stages.pretrain.start import Start, begin, told
 
@@ -124,7 +124,7 @@ def pretrain(
     }
     track.params({f"{label}.{key}": value for key, value in resolved.items()})
     resume = Resume(Identity(resolved, data.hashes()))
-    raw = probe.raw_pixels().get("knn")
+    raw = probe.knn(as_pixels)
     look = probe.of_backbone(backbone, data.preprocess)
     stop = hopeless(raw) if label == "pretrained" else None
     history = fit(module, batches, plan, resume, track, look, stop)
@@ -154,7 +154,7 @@ def unchanged(data: Data, params: Params, track: Tracker, start: Start) -> Train
     track.params({"pretrained.method": NO_METHOD, "pretrained.backbone": own.backbone})
     track.params({"pretrained.start": begun["name"], "pretrained.start.sha256": begun["sha256"]})
     probe = Probe.of(data.manifest, data.store, params.seed)
-    found, raw = probe.of_backbone(backbone, data.preprocess)(), probe.raw_pixels().get("knn")
+    found, raw = probe.of_backbone(backbone, data.preprocess)(), probe.knn(as_pixels)
     history = History(rows=[{"step": 0, **found}])
     config = {
         **{"method": NO_METHOD, "settings": {}, "steps": 0, "epochs": 0, "seed": params.seed},

@@ -9,7 +9,6 @@ network is what counts.
 from __future__ import annotations
 
 import argparse
-import pickle
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -107,14 +106,14 @@ def read_weights(path: Path) -> Weights:
             document = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise DataError(f"{path} is neither safetensors nor a torch file: {error}") from None
-    except pickle.UnpicklingError as error:
+    except (OSError, RuntimeError, EOFError) as error:
+        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # torch's refusal has the class of a module that is not used here
         what = re.search(r"GLOBAL ([\w.]+)", str(error))
         raise DataError(
             f"{path} holds {what.group(1) if what else 'objects'} beside tensors, and reading such"
             " objects would run code from the file: save its state_dict alone and start from that"
         ) from None
-    except (OSError, RuntimeError, EOFError) as error:
-        raise DataError(f"{path} cannot be read: {str(error).splitlines()[0]}") from None
     return _unwrapped(document, path)
 
 
