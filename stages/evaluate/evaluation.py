@@ -47,6 +47,7 @@ class Inputs:
     @property
     def usable(self) -> list[str]:
         """Encoders that fine-tuning starts from: those that pretraining did not give up."""
-        pretrained = self.encoders["pretrained"].config.get("useful", True)
+        alone = "scratch" in self.task.settings.candidates
+        pretrained = self.encoders["pretrained"].config.get("useful", True) or not alone
         wanted = ("pretrained", "distilled") if pretrained else ()
         return [name for name in wanted if name in self.encoders]

@@ -39,7 +39,7 @@ def main(params: Params, track: Tracker) -> None:
     compute.deterministic()
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
-    encoders, start = encoders_to_use(), untrained(params.seed)
+    encoders, start = encoders_to_use(params.finetune.candidates), untrained(params.seed)
     task, rows = assemble(params, manifest, store, Policy.read(paths.POLICY), start.preprocess)
     print(
         f"finetune: {len(task.train):,} labelled images of {task.classes} classes,"

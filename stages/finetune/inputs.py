@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
@@ -25,13 +27,13 @@ UNTRAINED = "untrained"
 """Address of the weights that training from labels alone starts with."""
 
 
-def encoders_to_use() -> dict[str, Encoder]:
+def encoders_to_use(candidates: Sequence[str]) -> dict[str, Encoder]:
     """Return the pretrained encoder and the distilled one, less what pretraining or distillation
     found to be no use.
     """
     found = {}
     pretrained = load_encoder(paths.PRETRAINED)
-    if pretrained.config.get("useful", True):
+    if pretrained.config.get("useful", True) or "scratch" not in candidates:
         found["pretrained"] = pretrained
         distilled = load_encoder(paths.DISTILLED)
         if distilled.config.get("student", True):

@@ -22,6 +22,7 @@ QUICK = (
     "distill.required=true",
     "distill.epochs=2",
     "finetune.steps=20",
+    "finetune.candidates=[linear,full]",
     "evaluate.labels_per_class=[1]",
     "evaluate.draws=2",
     "evaluate.finetune_draws=1",

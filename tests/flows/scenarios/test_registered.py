@@ -60,11 +60,13 @@ def test_each_alias_is_the_best_on_validation(store: Store, registered: Any) -> 
     everything = table[table["labels_per_class"] == "all"].set_index(["model", "protocol"])[
         "validation_accuracy"
     ]
-    candidates = pd.read_csv(registered.root / "reports/finetune/candidates.csv").set_index(
-        "method"
-    )["validation_accuracy"]
+    candidates = pd.read_csv(registered.root / "reports/finetune/candidates.csv")
+    full = candidates[candidates["method"] == "full"].groupby("encoder")["validation_accuracy"]
     frozen = {name: everything[name, "linear"] for name in ("pretrained", "distilled")}
-    tuned = {"pretrained": everything["pretrained", "full"], "distilled": candidates["full"]}
+    tuned = {
+        name: max(full.max()[name], everything[name, "full"])
+        for name in ("pretrained", "distilled")
+    }
     for alias, scores in {FROZEN_BEST: frozen, FINETUNE_BEST: tuned}.items():
         found = versions.resolve(store, f"{ENCODER}@{alias}")
         best = found.tags["rootstock.path"].removeprefix("models/")
