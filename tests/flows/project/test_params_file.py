@@ -90,7 +90,7 @@ def test_a_source_without_its_path_is_text_and_no_mapping(file: Path) -> None:
             ["distill.backbone: torchvision has no 'resnet19'", "did you mean"],
         ),
         ("augment.policy=glyph", ["augment.policy: 'glyph'", "did you mean 'glyphs'?"]),
-        ("promote.gates.accuracy=2", ["promote.gates.accuracy is 2", "from 0 to 1"]),
+        ("promote.gates.accuracy=2", ["promote.gates.accuracy is 2", "a fraction, 0 to 1"]),
         (
             "curate.encoder=registry:foo@bar",
             ["curate.encoder: registry:foo@bar: nothing is registered yet"],
