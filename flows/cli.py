@@ -104,6 +104,8 @@ def main() -> None:
         )
         sys.exit(ConfigError.exit_code if error.errno in FORBIDDEN else StageFailed.exit_code)
     except SystemExit as leaving:
+        if terminal.UNREAD:  # Typer makes an exit code of 1 of it
+            sys.exit(0)
         if leaving.code != INTERRUPTED:
             raise
         print("rootstock: stopped", file=sys.stderr)

@@ -29,6 +29,8 @@ READERS = frozenset(
 changes something.
 """
 STREAMS = {1: "stdout", 2: "stderr"}
+UNREAD: list[int] = []
+"""Streams whose reader has left: what ends a command then is no failure."""
 
 
 def prepare(arguments: list[str]) -> None:
@@ -62,7 +64,9 @@ def _open_closed() -> None:
             os.fstat(place)
         except OSError:
             opened = os.open(os.devnull, os.O_RDWR)
-            if opened != place:
+            if opened == place:
+                os.set_inheritable(place, True)  # by sidecars and stages, too
+            else:
                 os.dup2(opened, place)
                 os.close(opened)
 
@@ -111,5 +115,6 @@ class Outlet(io.FileIO):
             os.dup2(nowhere, self.fileno())
             os.close(nowhere)
             if self.ends:
+                UNREAD.append(self.fileno())
                 raise
             return len(content)
