@@ -221,11 +221,12 @@ class Model:
 
 
 def _listed(images: Image | Sequence[Image]) -> tuple[list[str], list[Image]]:
-    """Names and images: a file's is its path, any other's its place; an array of four dimensions is
-    many images.
+    """Names and images: a file's is its path, any other's its place. An array of four dimensions is
+    many images, and so is one of three whose last is no number of channels.
     """
     one = isinstance(images, str | Path | bytes) or (
-        isinstance(images, np.ndarray) and images.ndim < 4
+        isinstance(images, np.ndarray)
+        and (images.ndim < 3 or (images.ndim == 3 and images.shape[-1] in (1, 3)))
     )
     given: list[Any] = [images] if one else list(images)  # type: ignore[arg-type]
     names = [
