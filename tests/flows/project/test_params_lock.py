@@ -44,7 +44,7 @@ def test_a_second_run_with_other_parameters_waits_before_it_changes_them(project
             killed_in_the_end(project.start("run", "--to", "c", "--set", "pretrain.epochs=9"))
         )
         assert second.stdout and second.stdout.readline().strip() == WAITING
-        assert "epochs: 7\n" in project.text("params.yaml")
+        assert "epochs: 7 " in project.text("params.yaml")
         assert (
             "pretrain.epoch " in project.rootstock("run", "--set", "pretrain.epoch=9").err
         )  # a slip need not wait

@@ -103,8 +103,8 @@ def test_what_is_wanted_runs_and_its_end_is_told(project: Tiny) -> None:
 WORKS = """
 import sys, time
 from pathlib import Path
-from flows.pipeline.remote.mailbox import Errand
-with Errand(Path(sys.argv[1])).working():
+from flows.pipeline.remote.mailbox import Mailbox
+with Mailbox(Path(sys.argv[1])).working():
     print("here", flush=True)
     time.sleep(600)
 """
