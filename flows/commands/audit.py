@@ -14,7 +14,7 @@ def command(
     image: Annotated[str, typer.Argument(metavar="IMAGE|URI|SHA256")],
     json: Annotated[bool, typer.Option("--json", help="For other programs.")] = False,
 ) -> None:
-    """Say which data versions held an image and which models were trained on it.
+    """Say which data versions and models an image went into.
 
     For each version: its split, and why it was kept or dropped; then which models were trained on
     it.

@@ -28,7 +28,7 @@ def command(
         ),
     ] = Path("embeddings.parquet"),
 ) -> None:
-    """Write the vectors of image files, of folders, or of the workspace's images."""
+    """Write the vectors of images to a file."""
     if bool(images) == data:
         given = "both" if data else "neither"
         raise ConfigError(

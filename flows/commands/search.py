@@ -26,7 +26,7 @@ def command(
         typer.Option(metavar="FILE", help="Show them: one page of thumbnails, no network needed."),
     ] = None,
 ) -> None:
-    """Find the images most like a given one, with their rows of the manifest."""
+    """Find the images most like a given one."""
     file = Path(image).resolve()
     if not file.is_file():
         raise ConfigError(f"{image or 'the image (an empty name)'} is no file")
