@@ -52,7 +52,7 @@ def test_a_second_run_with_other_parameters_waits_before_it_changes_them(project
         for run in (first, second):
             out, err = run.communicate(timeout=120)
             assert run.returncode == 0, (out, err)
-    assert "epochs: 9\n" in project.text("params.yaml")
+    assert "epochs: 9 " in project.text("params.yaml")
     with sqlite3.connect(project.root / "mlruns/mlflow.db") as store:
         query = (
             "SELECT value FROM params JOIN runs USING (run_uuid) WHERE name = 'c' AND key ="
