@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from safetensors.torch import load_file
 
+from flows.adapters.mlflow.store import Store
+from flows.registry import versions
 from stages.core.image.pixel_store import PixelStore
 from stages.core.models.artifact import load_classifier
 from tests.support.in_folder import Inside
@@ -89,8 +91,10 @@ def test_onnx(
     )
     from stages.core.models.artifact import load_encoder
 
+    with Inside(registered.root):
+        best = versions.resolve(Store.open(), encoder)
     features = (
-        load_encoder(registered.root / "models/distilled")
+        load_encoder(registered.root / best.tags["rootstock.path"])
         .encode(torch.from_numpy(images[:50]))
         .numpy()
     )
@@ -140,8 +144,6 @@ def test_a_person_with_timm_alone(
 
 
 def test_mlflow(registered: Any, images: NDArray[np.uint8], expected: NDArray[np.float32]) -> None:
-    from flows.adapters.mlflow.store import Store
-    from flows.registry import versions
     from flows.serving import predict as prediction
 
     with Inside(registered.root):

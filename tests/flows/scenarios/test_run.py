@@ -40,7 +40,7 @@ def test_a_parameter_reruns_what_depends_on_it_and_no_more(project: Any) -> None
     assert project.states(again.out) == {"a": "cached", "b": "cached", "c": "ran", "d": "cached"}, (
         again
     )
-    assert f"pretrain.epochs {before} → 7" in again.out
+    assert f"pretrain.epochs {json.dumps(before)} → 7" in again.out
     assert "epochs: 7" in project.text("params.yaml")
     back = project.rootstock("run", "--set", f"pretrain.epochs={before}")
     assert project.states(back.out) == {
@@ -117,7 +117,7 @@ def test_plan_for_other_values_leaves_the_file_as_it_was(ran: Any) -> None:
         "c": "run",
         "d": "maybe",
     }, supposed
-    assert "pretrain.epochs auto → 7" in lines["c"][1]
+    assert 'pretrain.epochs "auto" → 7' in lines["c"][1]
     refused = ran.rootstock("plan", "--set", "pretrain.epochs=-1")
     assert refused.code == 2 and "pretrain.epochs is -1" in refused.err, refused
     assert ran.text("params.yaml") == before
