@@ -27,7 +27,12 @@ BODY = """\
     left = sorted(name for name in os.environ if name in {"WORLD_SIZE", "RANK", "LOCAL_RANK", "TORCHELASTIC_RUN_ID"})
     assert not left, left
     print("café → ✓", Path("accent.txt").read_text())"""  # noqa: E501
-LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+LATIN = {
+    "LC_ALL": "C",
+    "PYTHONUTF8": "0",
+    "PYTHONCOERCECLOCALE": "0",
+    "PYTHONIOENCODING": "",
+}
 NEW_USER = 12345
 
 

@@ -32,7 +32,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """More of what it was trained on, and noise."""
     noise = numpy_generator(0, "noise").integers(0, 256, (40, 8, 8), dtype=np.uint8)
     made = {}
-    for name, images in (("digits", (DIGITS[::20] * 15).astype(np.uint8)), ("noise", noise)):
+    for name, images in (
+        ("digits", (DIGITS[::20] * 255 / 16).round().astype(np.uint8)),
+        ("noise", noise),
+    ):
         made[name] = tmp_path_factory.mktemp(name)
         for number, image in enumerate(images):
             Image.fromarray(image).save(made[name] / f"{number}.png")
