@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from flows.process.signals import ends_at_once
 
+To = Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage.")]
+Force = Annotated[
+    list[str] | None, typer.Option(metavar="STAGE", help="Run this stage though it is fresh.")
+]
 AGAIN = "the same command goes on where it was"
 
 

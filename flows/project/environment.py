@@ -12,6 +12,10 @@ from flows.process import surroundings
 from stages.core.errors import ConfigError
 
 MARKS = ("dvc.yaml", "params.yaml")
+RIGHTS = (
+    "rootstock needs write access to the project directory, including .dvc, .prefect and"
+    " .rootstock (chown, chmod, mount)"
+)
 
 QUIET = {
     "DO_NOT_TRACK": "1",
