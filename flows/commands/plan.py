@@ -40,7 +40,7 @@ def command(
     client.start()
     with aside(json):
         enter(stages=[*([to] if to else []), *(force or [])], sources=True)
-        from flows.pipeline.planning import dry_plan, last_seconds
+        from flows.pipeline.planning import choices, dry_plan, last_seconds
 
         found = dry_plan(tuple(force or ()), to, tuple(assignments or ()))
     lines = summary.plan_lines(found, last_seconds(found))
@@ -51,6 +51,9 @@ def command(
         print(f"{name:<10} {what:<8} {why}".rstrip())
     if all(what == "cached" for _, what, _ in lines):
         print("nothing to do: every stage is cached")
+        return
+    for line in choices(tuple(assignments or ())):
+        print(line)
 
 
 def _check_writable(root: Path) -> None:

@@ -23,8 +23,10 @@ from flows.promotion import promote as promotion
 from flows.promotion.promote import Promotion, PromotionOptions
 from flows.registry import stage_inputs
 from stages.core import paths
+from stages.core.budget import resolve_budget
 from stages.core.errors import ConfigError
-from stages.core.io import write_text
+from stages.core.image.backbone_choice import choose_backbone
+from stages.core.io import read_json, write_text
 from stages.core.params import load_params
 
 
@@ -55,6 +57,23 @@ def last_seconds(plan: Plan) -> dict[str, float]:
     """How long each stage that would run took when it last ran here."""
     known = known_seconds()
     return {name: float(known[name]) for name in plan.order if name in known}
+
+
+def choices(assignments: Sequence[str] = ()) -> list[str]:
+    """Return what ``auto`` stands for in the parameters that decide how long a run takes."""
+    params = params_file.changed(assignments)[1] if assignments else load_params()
+    metrics = paths.metrics("ingest")
+    if not metrics.is_file():
+        return ["budget and backbone are chosen by the size of the images, once they are ingested"]
+    size = int(read_json(metrics)["store"]["size"])
+    budget = resolve_budget(params.budget, size)
+    lines = [
+        f"budget {budget.name}: about {budget.minutes} minutes on two cores for 2,000 images of"
+        " 96 px"
+    ]
+    if params.pretrain.backbone == "auto" and params.pretrain.start == "random":
+        lines.append(f"backbone {choose_backbone(size).why}")
+    return lines
 
 
 def promote_workspace(wish: PromotionOptions) -> Promotion:

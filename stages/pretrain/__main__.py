@@ -17,7 +17,7 @@ from stages.pretrain.auto import resolve_auto
 from stages.pretrain.launch import launch
 from stages.pretrain.outputs import write, write_start
 from stages.pretrain.start import Start
-from stages.pretrain.train import Data, pretrain, unchanged
+from stages.pretrain.train import Data, pretrain, time_to_the_end, unchanged
 
 
 @stage("pretrain")
@@ -37,9 +37,11 @@ def main(params: Params, track: Tracker) -> None:
         data = replace(data, preprocess=start.normalised(data.preprocess))
     params, notes = resolve_auto(params, *store.shape[1:3], len(data.rows), start)
     with distributed.process_group():
+        own = params.pretrain
         for note in notes:
             print(f"pretrain: {note}")
-        own = params.pretrain
+        if distributed.rank() == 0 and own.method != NO_METHOD:
+            print(f"pretrain: {time_to_the_end(data, params)}")
         if start is not None and own.method == NO_METHOD:
             runs = {"pretrained": unchanged(data, params, track, start)}
         else:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from stages.core.budget import resolve_budget
 from stages.core.data.manifest import Manifest
 from stages.core.events import Tracker
 from stages.core.image.backbones import Backbone, create_backbone
@@ -25,6 +26,7 @@ from stages.core.training import distributed, sharding
 from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import History, Stop, fit
+from stages.core.transfer.forecast import count_passes, measure_speed, sentence
 from stages.pretrain.method import check_settings, method_class
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.recipe import batch_size, probe_cost, recipe
@@ -171,6 +173,22 @@ def network(data: Data, params: Params) -> Callable[[], Backbone]:
     return partial(
         create_backbone, own.backbone, images.channels, images.size, params.seed, own.stem
     )
+
+
+def time_to_the_end(data: Data, params: Params) -> str:
+    """Return how long the rest of the run will take on this machine, from a second of training."""
+    images, own = data.preprocess, params.pretrain
+    assert isinstance(own.epochs, int), "auto is resolved before a forecast is made"
+    labels = np.bincount(data.manifest.labels(data.manifest.labelled_rows("train")))
+    passes = count_passes(
+        resolve_budget(params.budget, images.size),
+        own.epochs * (1 if own.control is None else 2),
+        len(data.rows),
+        labels.tolist(),
+        params.evaluate.labels_per_class,
+    )
+    speed = measure_speed(network(data, params)(), images.channels, images.size)
+    return sentence(passes, speed)
 
 
 def hopeless(raw: float | None) -> Stop:
