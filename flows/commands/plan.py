@@ -51,9 +51,8 @@ def command(
         print(f"{name:<10} {what:<8} {why}".rstrip())
     if all(what == "cached" for _, what, _ in lines):
         print("nothing to do: every stage is cached")
-        return
-    for line in choices(tuple(assignments or ())):
-        print(line)
+    if any(name == "pretrain" and what == "run" for name, what, _ in lines):
+        print("\n".join(choices(tuple(assignments or ()))))
 
 
 def _check_writable(root: Path) -> None:
