@@ -42,6 +42,8 @@ def check_choices(params: Params, sources: bool = True) -> None:
         check_network(params.pretrain.backbone, "pretrain.backbone")
     if params.distill.backbone is not None:
         check_network(params.distill.backbone, "distill.backbone")
+    for candidate in params.finetune.candidates:
+        family("finetune.candidates").check(candidate)
     for gate, threshold in params.promote.gates.items():
         gates.check(gate)
         if threshold > 1 and getattr(

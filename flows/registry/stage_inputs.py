@@ -65,7 +65,7 @@ def plugin_code(
 
     found: dict[str, dict[str, dict[str, str]]] = {}
     for family in FAMILIES:
-        if family.stage != stage:
+        if stage not in family.stages:
             continue
         members = found.setdefault(family.key, {})
         for name in sorted(set(family.used(params))):

@@ -44,8 +44,8 @@ class Family:
     package: str
     needs: tuple[str, ...]
     """What every member module defines; ``@method`` stands for one decorated class."""
-    stage: str | None = None
-    """The DVC stage that loads its members."""
+    stages: tuple[str, ...] = ()
+    """The DVC stages that load its members."""
     used: Callable[[Params], Iterable[str]] = lambda params: ()
     """The members that a configuration names."""
 
@@ -113,14 +113,19 @@ def _encoders(params: Params) -> list[str]:
 
 FAMILIES = (
     Family(
-        "readers", "ingest.source", "stages.ingest.readers", ("entries", "load"), "ingest", _readers
+        "readers",
+        "ingest.source",
+        "stages.ingest.readers",
+        ("entries", "load"),
+        ("ingest",),
+        _readers,
     ),
     Family(
         "audits",
         "validate.audits",
         "stages.validate.audits",
         ("Settings", "audit"),
-        "validate",
+        ("validate",),
         lambda params: _listed(params.validate_.audits),
     ),
     Family(
@@ -128,7 +133,7 @@ FAMILIES = (
         "curate.steps",
         "stages.curate.operators",
         ("Settings", "apply"),
-        "curate",
+        ("curate",),
         lambda params: _listed(params.curate.steps),
     ),
     Family(
@@ -136,7 +141,7 @@ FAMILIES = (
         "curate.encoder",
         "stages.curate.encoders",
         ("VERSION", "identity", "prepare"),
-        "curate",
+        ("curate",),
         _encoders,
     ),
     Family(
@@ -144,7 +149,7 @@ FAMILIES = (
         "augment.policy",
         "stages.augment.policies",
         ("CHANNELS", "policy"),
-        "augment",
+        ("augment",),
         _policies,
     ),
     Family("view operations", "op", "stages.core.image.views.ops", ("Settings", "sample", "apply")),
@@ -154,8 +159,16 @@ FAMILIES = (
         "pretrain.method",
         "stages.pretrain.methods",
         ("@method",),
-        "pretrain",
+        ("pretrain",),
         _objectives,
+    ),
+    Family(
+        "transfer methods",
+        "finetune.candidates",
+        "stages.core.transfer.methods",
+        ("ENCODER", "fit"),
+        ("finetune", "evaluate"),
+        lambda params: params.finetune.candidates,
     ),
     Family(
         "gates",

@@ -232,9 +232,7 @@ class Distill(Section):
 
 
 class Finetune(Section):
-    candidates: Annotated[
-        tuple[Literal["linear", "propagated", "full", "scratch"], ...], Field(min_length=1)
-    ]
+    candidates: Annotated[tuple[str, ...], Field(min_length=1)]
     steps: Auto | Positive
     batch_size: Auto | Positive
     learning_rate: Auto | Rate

@@ -51,7 +51,10 @@ def main(params: Params, track: Tracker) -> None:
     ids = manifest.frame["id"].iloc[rows].tolist()
     unlabelled = unlabelled_images(manifest, store, params.seed)
     trials = Trials(resume_for(params, {**encoders, "start": start}, ids), track)
-    features = {name: features_of(encoder, task, unlabelled) for name, encoder in encoders.items()}
+    features = {
+        name: (encoder.backbone, features_of(encoder, task, unlabelled))
+        for name, encoder in encoders.items()
+    }
     found = finetune(
         task, features, start.backbone, resolve_budget(params.budget, task.preprocess.size), trials
     )

@@ -6,35 +6,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import reduce
 
+from stages.core import plugins
 from stages.core.budget import Budget
 from stages.core.image.backbones import Backbone
 from stages.core.metrics.representation import Array
-from stages.core.models.artifact import Encoder
-from stages.core.transfer.finetune import (
-    Candidate,
-    Task,
-    Tuned,
-    better,
-    fit_probe,
-    linear_candidate,
-    logits,
-)
-from stages.core.transfer.propagation import fit_propagated
+from stages.core.transfer.context import Context, Features
+from stages.core.transfer.finetune import Candidate, Task, Tuned, better, logits
 from stages.core.transfer.supervised import cool, temperature
-from stages.finetune.tuning import Trials, tune_full, tune_scratch
+from stages.finetune.tuning import Trials, tune_scratch
 
-
-@dataclass(frozen=True)
-class EncoderFeatures:
-    """Encoder with its features (n, D) of the labelled training and validation images, and of
-    training images without a label.
-    """
-
-    encoder: Encoder
-    train: Array
-    validation: Array
-    unlabelled: Array
+METHODS = "stages.core.transfer.methods"
 
 
 @dataclass(frozen=True)
@@ -56,7 +39,7 @@ class Finetuned:
 
 def finetune(
     task: Task,
-    encoders: Mapping[str, EncoderFeatures],
+    encoders: Mapping[str, tuple[Backbone, Features]],
     start: Backbone,
     budget: Budget,
     trials: Trials,
@@ -65,42 +48,28 @@ def finetune(
     confidence calibrated there.
 
     Args:
-        encoders: pretrained ones by name; none leaves labels alone. start: untrained network for
-        training from labels alone; it fixes the augmentation and the length for all.
+        encoders: pretrained ones with their features, by name; none leaves labels alone.
+        start: untrained network for training from labels alone; it fixes the augmentation and the
+            length for all.
     """
     scratch, tuned = tune_scratch(start, task, budget.doublings, trials)
-    wanted = task.settings.candidates
-    candidates = [scratch] if "scratch" in wanted or not encoders else []
-    best_full: Candidate | None = None
-    for name, features in encoders.items():
-        own = replace(task, tuned=tuned)
-        probe = fit_probe(features.train, features.validation, own)
-        if "linear" in wanted:
-            linear = linear_candidate(features.encoder.backbone, probe, own, name)
-            candidates.append(trials.add(linear))
-        if "propagated" in wanted and len(features.unlabelled):
-            spread = fit_propagated(
-                features.train,
-                task.train.labels,
-                features.unlabelled,
-                features.validation,
-                task.validation.labels,
-                task.classes,
-            )
-            backbone = features.encoder.backbone
-            candidates.append(
-                trials.add(linear_candidate(backbone, spread, own, name, "propagated"))
-            )
-        if "full" in wanted:
-            full, found = tune_full(
-                features.encoder.backbone, probe, own, name, budget.rates, trials
-            )
-            candidates.append(full)
-            if best_full is None or better(full, best_full) is full:
-                best_full, tuned = full, found
-    picked = candidates[0]
-    for other in candidates[1:]:
-        picked = better(picked, other)
+    fixed = task.settings.learning_rate
+    rates = budget.rates if isinstance(fixed, str) else (fixed,)
+    methods = {name: plugins.load(METHODS, name) for name in task.settings.candidates}
+    alone = [name for name, method in methods.items() if not method.ENCODER]
+    candidates = [scratch] if alone or not encoders else []
+    for name, (backbone, features) in encoders.items():
+        context = Context(
+            replace(task, tuned=tuned), scratch, name, backbone, features, rates, trials.full
+        )
+        for method in (method for method in methods.values() if method.ENCODER):
+            found = method.fit(context)
+            if found is not None:
+                candidates.append(trials.add(found))
+    picked = reduce(better, candidates)
+    trained = [one for one in candidates if one.method == "full"]
+    if trained:
+        tuned = replace(tuned, rate=reduce(better, trained).rate)
     before = logits(picked.network, task.preprocess, task.validation.images)
     degrees = temperature(before, task.validation.labels)
     cool(picked.network, degrees)

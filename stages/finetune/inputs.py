@@ -18,10 +18,10 @@ from stages.core.image.views.policy import Policy
 from stages.core.models.artifact import Encoder, load_encoder
 from stages.core.params import Params
 from stages.core.random import address, numpy_generator
+from stages.core.transfer.context import Features
 from stages.core.transfer.finetune import Examples, Task
 from stages.core.transfer.propagation import LARGEST
 from stages.core.transfer.supervised import labelled
-from stages.finetune.finetune import EncoderFeatures
 
 UNTRAINED = "untrained"
 """Address of the weights that training from labels alone starts with."""
@@ -86,9 +86,7 @@ def unlabelled_images(manifest: Manifest, store: PixelStore, seed: int) -> Tenso
     return store.gather(np.sort(rows))
 
 
-def features_of(encoder: Encoder, task: Task, unlabelled: Tensor) -> EncoderFeatures:
+def features_of(encoder: Encoder, task: Task, unlabelled: Tensor) -> Features:
     """Encode the labelled images and unlabelled ones (n, C, H, W)."""
-    train, validation = (
-        encoder.encode(part.images).numpy() for part in (task.train, task.validation)
-    )
-    return EncoderFeatures(encoder, train, validation, encoder.encode(unlabelled).numpy())
+    parts = (task.train.images, task.validation.images, unlabelled)
+    return Features(*(encoder.encode(images).numpy() for images in parts))

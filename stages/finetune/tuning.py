@@ -4,7 +4,7 @@ training from labels alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from stages.core.events import Tracker
@@ -52,8 +52,9 @@ class Trials:
         return self._kept(full_candidate(backbone, probe, task, encoder, resume, self.track), "")
 
     def add(self, candidate: Candidate) -> Candidate:
-        """List a candidate that needed no training."""
-        return self._kept(candidate, "")
+        """List a candidate, unless its training has listed it."""
+        listed = any(candidate is one for one, _ in self.tried)
+        return candidate if listed else self._kept(candidate, "")
 
     def clear(self) -> None:
         """Delete the checkpoints; the outputs are written."""
@@ -105,24 +106,6 @@ def tune_scratch(
             return shorter, tuned
         tuned = longer
     return found, tuned
-
-
-def tune_full(
-    backbone: Backbone,
-    probe: LinearProbe,
-    task: Task,
-    encoder: str,
-    rates: Iterable[float],
-    trials: Trials,
-) -> tuple[Candidate, Tuned]:
-    """Train a pretrained network whole at each rate; return the best on validation with its
-    settings.
-    """
-    fixed = task.settings.learning_rate
-    wanted = list(rates) if isinstance(fixed, str) else [fixed]
-    tried = [trials.full(backbone, probe, task.with_tuned(rate=rate), encoder) for rate in wanted]
-    best = _best(tried)
-    return best, replace(task.tuned, rate=wanted[tried.index(best)])
 
 
 def _best(candidates: list[Candidate]) -> Candidate:

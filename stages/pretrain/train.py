@@ -185,7 +185,6 @@ def time_to_the_end(data: Data, params: Params) -> str:
         own.epochs * (1 if own.control is None else 2),
         len(data.rows),
         labels.tolist(),
-        params.evaluate.labels_per_class,
     )
     speed = measure_speed(network(data, params)(), images.channels, images.size)
     return sentence(passes, speed)

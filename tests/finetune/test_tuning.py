@@ -13,9 +13,11 @@ from stages.core.events import Tracker
 from stages.core.image.backbones import Backbone, create_backbone
 from stages.core.training.checkpoint import Identity, Resume
 from stages.core.training.loop import History
-from stages.core.transfer.finetune import Candidate, Task, Tuned, fit_probe
+from stages.core.transfer.context import Context, Features
+from stages.core.transfer.finetune import Candidate, Task, Tuned, scratch_candidate
+from stages.core.transfer.methods import full
 from stages.finetune.finetune import Finetuned, sentence
-from stages.finetune.tuning import Trials, tune_full, tune_scratch
+from stages.finetune.tuning import Trials, tune_scratch
 from tests.core.transfer.test_finetune import task
 
 
@@ -96,19 +98,19 @@ def test_a_pretrained_network_is_trained_at_every_rate_and_the_best_is_kept(
         np.random.default_rng(0).normal(size=(len(part), start.num_features)).astype(np.float32)
         for part in (own.train, own.validation)
     ]
-    probe = fit_probe(*features, own)
     rates = (1e-5, 1e-3, 3e-1)
     with Tracker("finetune") as track:
         trials = Trials(lambda name: Resume(Identity({"training": name}, {})), track)
-        best, tuned = tune_full(start, probe, own, "pretrained", rates, trials)
-        settings = own.settings.model_copy(update={"learning_rate": 0.02})
-        _, fixed = tune_full(start, probe, replace(own, settings=settings), "", rates, trials)
+        control = scratch_candidate(start, own)
+        given = Features(*features, features[0][:0])
+        context = Context(own, control, "pretrained", start, given, rates, trials.full)
+        best = full.fit(context)
     tried = [candidate for candidate, _ in trials.tried]
-    assert len(tried) == 4
-    assert best.accuracy == max(one.accuracy for one in tried[:3])
-    assert tuned.rate == rates[tried.index(best)]
-    assert f"at {tuned.rate:g}" in best.detail
-    assert fixed.rate == 0.02
+    assert len(tried) == 3
+    assert best.accuracy == max(one.accuracy for one in tried)
+    assert best.rate == rates[tried.index(best)]
+    assert f"at {best.rate:g}" in best.detail
+    assert trials.add(best) is best and len(trials.tried) == 3
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,10 @@ from stages.core.families import FAMILIES
 from stages.core.io import atomic_file
 
 
+TRACKED = {family.package for family in FAMILIES if family.stages}
+"""Packages of plugins whose members are hashed one by one, in ``.rootstock/plugins``."""
+
+
 def code_dependencies(package: Path, root: Path = Path()) -> list[str]:
     """Return the package itself, then the modules outside it in its static import closure.
 
@@ -39,8 +43,8 @@ def code_dependencies(package: Path, root: Path = Path()) -> list[str]:
 
 
 def has_plugins(package: Path) -> bool:
-    """Whether a stage's package has a folder of plugins."""
-    return any(package in family.folder.parents for family in FAMILIES)
+    """Whether a stage loads plugins."""
+    return any(package.name in family.stages for family in FAMILIES)
 
 
 def _own_files(folder: Path, families: set[Path]) -> list[Path]:
@@ -95,7 +99,8 @@ def _named_packages(module: Path, root: Path) -> set[str]:
         for text in strings
         if isinstance(text, str) and text.startswith("stages.core.")
     }
-    return {name for name in names if (root / name / "__init__.py").is_file()}
+    found = {name for name in names if (root / name / "__init__.py").is_file()}
+    return found - {package.replace(".", "/") for package in TRACKED}
 
 
 def is_empty(path: Path) -> bool:
@@ -144,7 +149,11 @@ def _absolute(node: ast.ImportFrom, module: Path, root: Path) -> str:
 
 
 def _siblings(package: str, root: Path) -> set[str]:
-    """Modules of a package that is named in a string, as the registry does."""
+    """Modules of a package that is named in a string, as the registry does; none of a package whose
+    members are tracked one by one.
+    """
+    if package in TRACKED:
+        return set()
     folder = root.joinpath(*package.split("."))
     return {f"{package}.{file.stem}" for file in folder.glob("*.py")} if folder.is_dir() else set()
 

@@ -117,6 +117,7 @@ class Candidate:
     history: History
     encoder: str = ""
     undertrained: bool = False
+    rate: float = 0.0
 
     @property
     def name(self) -> str:
@@ -191,7 +192,8 @@ def _trained(
     undertrained = task.steps < task.plateau
     short = f", its plateau is at {task.plateau:,}" if undertrained else ""
     detail = f"{task.steps:,} steps at {rate:g}, views {task.tuned.views}{short}"
-    return replace(_judged(method, network, task, detail, history), undertrained=undertrained)
+    found = _judged(method, network, task, detail, history)
+    return replace(found, undertrained=undertrained, rate=rate)
 
 
 def fit_probe(features: Array, validation_features: Array, task: Task) -> LinearProbe:

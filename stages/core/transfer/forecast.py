@@ -23,6 +23,8 @@ MEASURED = 1.5
 BATCH = 64
 OVERHEAD = 1.25
 """Time of a training step over that of its network: views, optimiser, probes, checkpoints."""
+LADDER = (1, 5, 20)
+"""The default of ``evaluate.labels_per_class``, on which pretraining must not depend."""
 HALF_LENGTH = 3
 """Trainings from labels alone at half length: two augmentations and a second rate."""
 
@@ -32,7 +34,7 @@ def count_passes(
     epochs: int,
     images: int,
     labels: Sequence[int],
-    per_class: Sequence[int],
+    per_class: Sequence[int] = LADDER,
     views: int = 2,
 ) -> dict[str, int]:
     """Return the forward passes of single images that each training stage needs.
@@ -40,7 +42,7 @@ def count_passes(
     Args:
         images: number of images to pretrain on.
         labels: number of labelled training images of each class.
-        per_class: labels a class of ``evaluate.labels_per_class``.
+        per_class: labels a class at the steps of the ladder.
     """
     every = _supervised(sum(labels), budget)
     ladder = 0
