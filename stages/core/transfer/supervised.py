@@ -88,8 +88,8 @@ def labelled(
 
 
 class LabelledBatches:
-    """Augmented, normalised images with their labels, for the training loop: a function of seed and
-    step.
+    """Augmented, normalised images with their labels and the weights of those, for the training
+    loop: a function of seed and step.
     """
 
     def __init__(
@@ -100,6 +100,7 @@ class LabelledBatches:
         preprocess: Preprocess,
         batch_size: int,
         seed: int,
+        weights: Tensor | None = None,
     ) -> None:
         self.images, self.ops, self.preprocess, self.seed = (
             images.to(device()),
@@ -108,15 +109,20 @@ class LabelledBatches:
             seed,
         )
         self.labels = torch.from_numpy(labels).to(device())
+        every = torch.ones(len(images)) if weights is None else weights
+        self.weights = every.to(device(), torch.float32)
         self.order = Order(len(images), batch_size, seed)
         self.size = self.order.batch_size
 
-    def __call__(self, step: int, rows: slice) -> tuple[Tensor, Tensor]:
-        """Images (n, C, H, W) float32 and labels (n,) of some rows of the batch of ``step``."""
+    def __call__(self, step: int, rows: slice) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (n, C, H, W) float32, labels (n,) and weights (n,) of some rows of the batch of
+        ``step``.
+        """
         picked = self.order(step)[rows].to(self.images.device)
         draw = generator(self.seed, "supervised views", step, rows.start)
         views = self.preprocess.normalise(augment(self.ops, self.images[picked], draw))
-        return views.contiguous(memory_format=torch.channels_last), self.labels[picked]
+        laid = views.contiguous(memory_format=torch.channels_last)
+        return laid, self.labels[picked], self.weights[picked]
 
     def ids(self, step: int) -> list[str]:
         """Positions of the images of a step."""
@@ -130,12 +136,15 @@ class Supervised(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
-        """``loss`` and ``accuracy`` on the batch."""
-        images, labels = batch
+    def forward(self, batch: tuple[Tensor, Tensor, Tensor]) -> dict[str, Tensor]:
+        """``loss``, its mean weighted, and ``accuracy`` on the batch."""
+        images, labels, weights = batch
         logits = self.network(images).float()
         accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=SMOOTHING)
+        each = nn.functional.cross_entropy(
+            logits, labels, label_smoothing=SMOOTHING, reduction="none"
+        )
+        loss = (each * weights).sum() / weights.sum().clamp_min(1e-6)
         return {"loss": loss, "accuracy": accuracy}
 
 

@@ -78,13 +78,14 @@ def test_batch_norm_statistics_adapt_to_the_labelled_images() -> None:
         torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)),
         torch.tensor([0, 1]),
     )
-    module((images, labels))["loss"].backward()
+    module((images, labels, torch.ones(2)))["loss"].backward()
     after = {name: value for name, value in module.named_buffers() if "running" in name}
     assert before
     assert not any(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_the_loss_is_cross_entropy_with_smoothed_labels() -> None:
+@pytest.mark.parametrize("weights", [[1.0] * 5, [1.0, 0.25, 0.0, 0.5, 1.0]])
+def test_the_loss_is_weighted_cross_entropy_with_smoothed_labels(weights: list[float]) -> None:
     network = with_head(create_backbone("test_efficientnet", 1, 16, 0), 3).eval()
     with torch.no_grad():
         network.head.weight.normal_(generator=torch.Generator().manual_seed(1))
@@ -92,8 +93,9 @@ def test_the_loss_is_cross_entropy_with_smoothed_labels() -> None:
         labels = torch.tensor([0, 1, 2, 2, 0])
         logs = log_softmax(network(images).double().numpy(), axis=1)
         wanted = np.full((5, 3), SMOOTHING / 3) + (1 - SMOOTHING) * np.eye(3)[labels]
-        found = Supervised(network)((images, labels))
-    assert found["loss"].item() == pytest.approx(-(wanted * logs).sum(axis=1).mean(), abs=1e-5)
+        found = Supervised(network)((images, labels, torch.tensor(weights)))
+    mean = np.average(-(wanted * logs).sum(axis=1), weights=weights)
+    assert found["loss"].item() == pytest.approx(mean, abs=1e-5)
     assert found["accuracy"].item() == pytest.approx((logs.argmax(axis=1) == labels.numpy()).mean())
 
 
