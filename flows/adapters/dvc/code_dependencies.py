@@ -17,7 +17,6 @@ from stages.core import paths
 from stages.core.families import FAMILIES
 from stages.core.io import atomic_file
 
-
 TRACKED = {family.package for family in FAMILIES if family.stages}
 """Packages of plugins whose members are hashed one by one, in ``.rootstock/plugins``."""
 
