@@ -89,8 +89,12 @@ def plan(
     return pd.DataFrame(rows, columns=["stage", "state", "why"])
 
 
-def results(project: str | Path | None = None) -> pd.DataFrame:
+def results(project: str | Path | None = None, items: bool = False) -> pd.DataFrame:
     """Return the evaluation's table, one row a measured number, with its 95 % interval.
+
+    Args:
+        items: one row a number of every test image, draw of labels and metric instead, without
+            intervals: what the table is made from.
 
     Raises:
         DataError: there is no evaluation yet.
@@ -98,10 +102,10 @@ def results(project: str | Path | None = None) -> pd.DataFrame:
     from stages.core import paths
 
     with _inside(project) as root:
-        path = root / paths.reports("evaluate") / "table.csv"
+        path = root / paths.reports("evaluate") / ("results.parquet" if items else "table.csv")
     if not path.is_file():
         raise DataError(f"{path} is missing: rootstock.run() writes it")
-    return pd.read_csv(path)
+    return pd.read_parquet(path) if items else pd.read_csv(path)
 
 
 def lineage(reference: str = CHAMPION, project: str | Path | None = None) -> dict[str, Any]:

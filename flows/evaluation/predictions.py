@@ -86,6 +86,14 @@ class Predictions:
         """The true label of each image, ``(N,)``."""
         return np.asarray(self.table["label"].astype(str), dtype=object)
 
+    @property
+    def numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+        """Labels and answers as class numbers ``(N,)``, and the number of classes."""
+        answers = np.asarray(self.table["predicted"].astype(str), dtype=object)
+        names, codes = np.unique(np.concatenate([self.labels, answers]), return_inverse=True)
+        count = len(answers)
+        return codes[:count].astype(np.int64), codes[count:].astype(np.int64), len(names)
+
     def predictions(self) -> pd.DataFrame:
         """``label`` and ``predicted`` by image id, of equal images one."""
         return (

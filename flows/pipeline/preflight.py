@@ -19,6 +19,9 @@ from stages.core.params import Params, explain
 from stages.core.starts import NO_METHOD, network
 from stages.core.steps import check_steps
 
+METRIC = "metric"
+"""The gate whose thresholds are given by metric."""
+
 
 def check_choices(params: Params, sources: bool = True) -> None:
     """Refuse what no stage could use, before anything runs or is written; ``sources``: also images
@@ -44,9 +47,13 @@ def check_choices(params: Params, sources: bool = True) -> None:
         check_network(params.distill.backbone, "distill.backbone")
     for candidate in params.finetune.candidates:
         family("finetune.candidates").check(candidate)
+    for protocol in params.evaluate.protocols:
+        family("evaluate.protocols").check(protocol)
     for gate, threshold in params.promote.gates.items():
         gates.check(gate)
-        if threshold > 1 and getattr(
+        if gate == METRIC or isinstance(threshold, dict):
+            _check_metrics(gate, threshold)
+        elif threshold > 1 and getattr(
             gates.load(gate), "SHARE", False
         ):  # true is no more than 1 either
             raise ConfigError(
@@ -57,6 +64,23 @@ def check_choices(params: Params, sources: bool = True) -> None:
     encoder_files.check(params.curate.encoder)
     if sources:
         check_source(params.ingest)
+
+
+def _check_metrics(gate: str, thresholds: bool | float | dict[str, float]) -> None:
+    """Refuse thresholds by metric where a gate takes one number, and unknown metrics."""
+    if thresholds is False:
+        return
+    if not isinstance(thresholds, dict):
+        raise ConfigError(
+            f"{paths.PARAMS}: promote.gates.{gate} names its metrics, such as {{macro_f1: 0.8}}"
+        )
+    if gate != METRIC:
+        raise ConfigError(
+            f"{paths.PARAMS}: promote.gates.{gate} is one number, true or false; thresholds by"
+            " metric go to promote.gates.metric"
+        )
+    for name in thresholds:
+        family("promote.gates.metric").check(name)
 
 
 def _check_settings(method: str, settings: dict[str, Any]) -> None:

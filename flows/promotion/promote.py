@@ -187,8 +187,13 @@ def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:
     """Ask every gate that is on, in the order of params.yaml."""
     verdicts = {}
     for name, threshold in settings.gates.items():
-        if threshold is not False:
-            gate = family("promote.gates").load(name)
+        if threshold is False:
+            continue
+        gate = family("promote.gates").load(name)
+        if isinstance(threshold, dict):
+            for metric, least in threshold.items():
+                verdicts[metric] = gate.check(evidence, least, metric)
+        else:
             verdicts[name] = gate.check(evidence, float(threshold))
     return verdicts
 

@@ -171,6 +171,20 @@ FAMILIES = (
         lambda params: params.finetune.candidates,
     ),
     Family(
+        "protocols",
+        "evaluate.protocols",
+        "stages.evaluate.protocols",
+        ("TITLE", "row"),
+        ("evaluate",),
+        lambda params: params.evaluate.protocols,
+    ),
+    Family(
+        "metrics",
+        "promote.gates.metric",
+        "stages.core.metrics.classification",
+        ("score",),
+    ),
+    Family(
         "gates",
         "promote.gates",
         "flows.promotion.gates",

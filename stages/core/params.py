@@ -242,6 +242,7 @@ class Finetune(Section):
 
 
 class Evaluate(Section):
+    protocols: Annotated[tuple[str, ...], Field(min_length=1)]
     labels_per_class: tuple[Positive, ...]
     draws: Positive
     finetune_draws: Auto | Positive
@@ -252,7 +253,7 @@ class Evaluate(Section):
 
 class Promote(Section):
     resamples: Annotated[int, Field(ge=100)]
-    gates: dict[str, bool | Annotated[float, Field(ge=0)]]
+    gates: dict[str, bool | Annotated[float, Field(ge=0)] | dict[str, Share]]
 
 
 class Monitor(Section):

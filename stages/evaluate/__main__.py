@@ -29,7 +29,14 @@ def main(params: Params, track: Tracker) -> None:
     from stages.evaluate.report.background import background
     from stages.evaluate.report.findings import sentences
     from stages.evaluate.report.page import render
-    from stages.evaluate.results import confusion_rows, embeddings, metrics, predictions, table_rows
+    from stages.evaluate.results import (
+        confusion_rows,
+        embeddings,
+        metrics,
+        predictions,
+        table_rows,
+        tidy,
+    )
 
     compute.deterministic()
     track.tags(compute.describe("auto"))
@@ -68,6 +75,9 @@ def main(params: Params, track: Tracker) -> None:
     with atomic_directory(paths.reports("evaluate")) as directory:
         write_text(directory / "index.html", page)
         write_csv(directory / "table.csv", *table_rows(table))
+        pq.write_table(
+            tidy(table, ids, len(classes)), directory / "results.parquet", compression="zstd"
+        )
         write_csv(directory / "confusion.csv", *confusion_rows(verdict, classes))
         pq.write_table(answers, directory / "predictions.parquet", compression="zstd")
         pq.write_table(

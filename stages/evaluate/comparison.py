@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from stages.core import plugins
 from stages.core.metrics.intervals import Interval, column_means, interval, redrawn
-from stages.evaluate.ladder import ALL, Row
+from stages.evaluate.ladder import ALL, PROTOCOLS, Row
 
 MODELS = {
     "pixels": "Raw pixels",
@@ -24,13 +25,8 @@ MODELS = {
     "finetuned": "Shipped: best on validation",
 }
 """Models in the order of the table, with the names a reader sees."""
-PROTOCOLS = {
-    "knn": "kNN",
-    "linear": "linear probe",
-    "propagated": "linear probe, labels propagated",
-    "full": "fully fine-tuned",
-    "picked": "the better on validation",
-}
+TRAINED = {"full": "fully fine-tuned", "picked": "the best on validation"}
+"""Ways of using a model that are no protocol of a frozen encoder, with the names a reader sees."""
 PAIRS = (
     ("finetuned", "scratch"),
     ("pretrained", "pixels"),
@@ -62,6 +58,13 @@ class Comparison:
         return "better" if self.difference.value > 0 else "worse"
 
 
+def title(protocol: str) -> str:
+    """Return the name of a protocol that a reader sees."""
+    if protocol in TRAINED:
+        return TRAINED[protocol]
+    return str(plugins.load(PROTOCOLS, protocol).TITLE)
+
+
 CONTROLS = ("scratch", "pixels", "random")
 """Models that used no unlabelled image: the strongest of them on validation is the one to beat."""
 
@@ -88,7 +91,7 @@ class Table:
     def __init__(self, rows: Iterable[Row], resamples: int, seed: int) -> None:
         self.rows = sorted(
             rows,
-            key=lambda row: (list(MODELS).index(row.model), list(PROTOCOLS).index(row.protocol)),
+            key=lambda row: (list(MODELS).index(row.model), row.protocol in TRAINED, row.protocol),
         )
         self.seed = seed
         means = column_means(
@@ -96,9 +99,9 @@ class Table:
             resamples,
             seed,
         )
-        ends = np.cumsum([row.correct.shape[1] for row in self.rows])
+        ends = np.cumsum([row.draws for row in self.rows])
         self._means = {
-            id(row): means[:, end - row.correct.shape[1] : end]
+            id(row): means[:, end - row.draws : end]
             for row, end in zip(self.rows, ends, strict=True)
         }
         self.intervals = {
@@ -119,6 +122,12 @@ class Table:
         )
 
     @property
+    def protocols(self) -> list[str]:
+        """The protocols there are, frozen ones first."""
+        found = {row.protocol for row in self.rows}
+        return sorted(found, key=lambda name: (name in TRAINED, name))
+
+    @property
     def models(self) -> list[str]:
         """The models there are, in the order of the table."""
         return list(dict.fromkeys(row.model for row in self.rows))
@@ -136,7 +145,7 @@ class Table:
         """Paired difference; where one row has more draws of labels than the other, over the draws
         both have.
         """
-        shared = min(first.correct.shape[1], second.correct.shape[1])
+        shared = min(first.draws, second.draws)
         value = float(first.correct[:, :shared].mean() - second.correct[:, :shared].mean())
         ahead, behind = (
             redrawn(self._means[id(row)][:, :shared], self.seed) for row in (first, second)

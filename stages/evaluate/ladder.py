@@ -1,21 +1,19 @@
-"""The label ladder of a frozen encoder: kNN and a linear probe at every budget, every choice made
-on validation.
-"""
+"""Label ladder: label budgets, frozen encoders, and the rows that protocols make of them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.core.metrics.linear_probe import STRENGTHS, fit_linear
-from stages.core.metrics.representation import Array, Labels, knn_scores
+from stages.core import plugins
+from stages.core.metrics.representation import Array, Labels
 from stages.evaluate.subsets import draw_labels
 
 ALL = "all"
-NEIGHBOURS = (1, 3, 5, 10)
-"""Neighbours tried besides ``evaluate.neighbours``."""
+PROTOCOLS = "stages.evaluate.protocols"
 
 
 @dataclass(frozen=True)
@@ -61,24 +59,78 @@ class Rows:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table. ``correct`` is (test images, draws), which is what intervals and
-    comparisons are made of.
+    """One line of the table: a model, used in one way, at one label budget.
+
+    Attributes:
+        images: number of labelled images in a draw.
+        predicted: class numbers (test images, draws).
+        truth: true class numbers (test images,).
+        validation: accuracy on validation, averaged over the draws.
+        undertrained: whether training got fewer steps than its plateau needs.
     """
 
     model: str
     protocol: str
     budget: str
     images: int
-    correct: NDArray[np.bool_]
+    predicted: NDArray[np.int64]
+    truth: Labels
     validation: float
     chosen: str
     undertrained: bool = False
-    """Whether training got fewer steps than its plateau needs."""
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each answer is right, (test images, draws): what intervals and comparisons are
+        made of.
+        """
+        right: NDArray[np.bool_] = self.predicted == self.truth[:, None]
+        return right
+
+    @property
+    def draws(self) -> int:
+        """Number of draws of labels."""
+        return int(self.predicted.shape[1])
 
     @property
     def accuracy(self) -> float:
         """Mean over test images and draws."""
         return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A frozen encoder that protocols judge.
+
+    Attributes:
+        neighbours: at most so many are tried.
+        draws: subsets of labels where a protocol is expensive.
+        spread: features for label propagation, those of images without a label last; None where
+            the encoder gets none.
+    """
+
+    model: str
+    features: Labelled
+    truth: Truth
+    neighbours: int
+    draws: int
+    spread: tuple[Labelled, Array] | None = None
+
+    def row(
+        self, protocol: str, step: Budget, answers: Sequence[Labels], validation: float, chosen: str
+    ) -> Row:
+        """Return the row of these answers, class numbers (test images,) of each draw."""
+        predicted = np.stack(answers, axis=1)
+        return Row(
+            self.model,
+            protocol,
+            step.name,
+            step.images,
+            predicted,
+            self.truth.test,
+            validation,
+            chosen,
+        )
 
 
 def budgets(labels: Labels, per_class: tuple[int, ...], draws: int, seed: int) -> list[Budget]:
@@ -93,78 +145,8 @@ def budgets(labels: Labels, per_class: tuple[int, ...], draws: int, seed: int) -
     return [*steps, Budget(ALL, (np.arange(len(labels), dtype=np.int64),))]
 
 
-def frozen_rows(
-    model: str, features: Labelled, truth: Truth, steps: list[Budget], neighbours: int
-) -> list[Row]:
-    """kNN and linear probe of one encoder at every budget."""
-    return [
-        row
-        for step in steps
-        for row in (
-            knn_row(model, features, truth, step, neighbours),
-            linear_row(model, features, truth, step),
-        )
-    ]
-
-
-def knn_row(model: str, features: Labelled, truth: Truth, step: Budget, neighbours: int) -> Row:
-    """Weighted kNN with the number of neighbours that validates best, averaged over the draws; ties
-    go to fewer.
-    """
-    tried = sorted(
-        {k for k in (*NEIGHBOURS, neighbours) if k <= max(1, min(neighbours, step.images))}
-    )
-    means = []
-    for k in tried:
-        each = [
-            _knn_correct(features, truth, draw, k, features.validation, truth.validation)
-            for draw in step.draws
-        ]
-        means.append(float(np.mean(each)))
-    best = int(np.argmax(means))
-    correct = [
-        _knn_correct(features, truth, draw, tried[best], features.test, truth.test)
-        for draw in step.draws
-    ]
-    return Row(
-        model,
-        "knn",
-        step.name,
-        step.images,
-        np.stack(correct, axis=1),
-        means[best],
-        f"k = {tried[best]}",
-    )
-
-
-def _knn_correct(
-    features: Labelled, truth: Truth, draw: Labels, k: int, queries: Array, labels: Labels
-) -> NDArray[np.bool_]:
-    scores = knn_scores(features.train[draw], truth.train[draw], queries, k, truth.classes)
-    right: NDArray[np.bool_] = scores.argmax(axis=1) == labels
-    return right
-
-
-def linear_row(model: str, features: Labelled, truth: Truth, step: Budget) -> Row:
-    """A linear probe; its regularisation is picked on validation with the first draw and kept for
-    the others.
-    """
-    correct, validation = [], []
-    strengths: tuple[float, ...] = STRENGTHS
-    for draw in step.draws:
-        train, labels = features.train[draw], truth.train[draw]
-        probe = fit_linear(
-            train, labels, features.validation, truth.validation, truth.classes, strengths
-        )
-        strengths = (probe.strength,)
-        validation.append(probe.validation_accuracy)
-        correct.append(probe.predict(features.test) == truth.test)
-    return Row(
-        model,
-        "linear",
-        step.name,
-        step.images,
-        np.stack(correct, axis=1),
-        float(np.mean(validation)),
-        f"C = {strengths[0]:g}",
-    )
+def frozen_rows(subject: Subject, steps: Sequence[Budget], protocols: Sequence[str]) -> list[Row]:
+    """Return the rows of one encoder by every protocol at every budget."""
+    members = [plugins.load(PROTOCOLS, name) for name in protocols]
+    rows = [member.row(subject, step) for step in steps for member in members]
+    return [row for row in rows if row is not None]

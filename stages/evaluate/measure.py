@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from stages.core import plugins
 from stages.core.image.backbones import Backbone, create_backbone
-from stages.core.metrics.representation import Array, Labels, embed, pixel_features
+from stages.core.metrics.representation import Labels, embed, pixel_features
 from stages.core.models.artifact import Encoder
 from stages.core.progress import Progress
 from stages.core.random import address
+from stages.core.transfer.context import METHODS, Context, Features
 from stages.core.transfer.finetune import (
     Candidate,
     Examples,
@@ -23,13 +25,12 @@ from stages.core.transfer.finetune import (
     better,
     fit_probe,
     full_candidate,
-    linear_candidate,
     logits,
     scratch_candidate,
 )
 from stages.evaluate.evaluation import Inputs
-from stages.evaluate.ladder import ALL, Budget, Labelled, Row, frozen_rows
-from stages.evaluate.propagated import propagated_features, propagated_probe, propagated_row
+from stages.evaluate.ladder import ALL, Budget, Labelled, Row, Subject, frozen_rows
+from stages.evaluate.propagated import propagated_features
 
 PROPAGATED = ("pixels", "random")
 """Controls that get the unlabelled images, too."""
@@ -43,29 +44,28 @@ def measure(inputs: Inputs) -> tuple[list[Row], dict[str, Labelled]]:
     few = [step for step in steps if step.name != ALL]
     trainings = sum(min(len(step.draws), inputs.draws) for step in few) + len(inputs.usable)
     rows: list[Row] = []
-    features = {}
+    subjects: dict[str, Subject] = {}
     with Progress("evaluate", total=len(encoders) + 1 + trainings, unit="rows") as bar:
         for name in ENCODERS:
             if name == "pixels" or name in encoders:
-                features[name] = _features(inputs, name, encoders)
-                rows += frozen_rows(
-                    name, features[name], inputs.truth, steps, inputs.settings.neighbours
-                )
+                subjects[name] = _subject(inputs, name, encoders)
+                rows += frozen_rows(subjects[name], steps, inputs.settings.protocols)
                 bar.advance(1)
-        spread = {
-            name: propagated_features(inputs, encoders.get(name), features[name])
-            for name in (*PROPAGATED, *inputs.usable)
-            if len(inputs.pool)
-        }
-        for name, found in spread.items():
-            rows += [propagated_row(inputs, name, step, *found) for step in steps]
         for step in few:
-            rows += _trained_rows(inputs, step, features, spread, lambda: bar.advance(1))
+            rows += _trained_rows(inputs, step, subjects, lambda: bar.advance(1))
         rows += _artifact_rows(inputs, steps[-1])
         for name in inputs.usable:
-            rows.append(_full_row(inputs, name, steps[-1], features[name]))
+            rows.append(_full_row(inputs, name, steps[-1], subjects[name].features))
             bar.advance(1)
-    return rows, features
+    return rows, {name: subject.features for name, subject in subjects.items()}
+
+
+def _subject(inputs: Inputs, name: str, encoders: Mapping[str, Encoder]) -> Subject:
+    features = _features(inputs, name, encoders)
+    spread = None
+    if len(inputs.pool) and name in {*PROPAGATED, *inputs.usable}:
+        spread = propagated_features(inputs, encoders.get(name), features)
+    return Subject(name, features, inputs.truth, inputs.settings.neighbours, inputs.draws, spread)
 
 
 def _controls(inputs: Inputs) -> dict[str, Encoder]:
@@ -102,33 +102,36 @@ def _subtask(inputs: Inputs, draw: Labels) -> Task:
     return replace(inputs.task, train=chosen)
 
 
-def _correct(inputs: Inputs, candidate: Candidate) -> np.ndarray:
-    """Which test images a candidate gets right, (n,)."""
+def _predicted(inputs: Inputs, candidate: Candidate) -> Labels:
+    """Return the answers of a candidate to the test images, class numbers (n,)."""
     images = inputs.store.gather(inputs.rows.test)
-    right: np.ndarray = (
-        logits(candidate.network, inputs.task.preprocess, images).argmax(axis=1)
-        == inputs.truth.test
-    )
-    return right
+    found: Labels = logits(candidate.network, inputs.task.preprocess, images).argmax(axis=1)
+    return found
 
 
 def _row(
-    model: str, protocol: str, step: Budget, correct: list[Any], candidates: list[Candidate]
+    inputs: Inputs,
+    model: str,
+    protocol: str,
+    step: Budget,
+    answers: list[Labels],
+    candidates: list[Candidate],
 ) -> Row:
     validation = float(np.mean([candidate.accuracy for candidate in candidates]))
     chosen = ", ".join(
         dict.fromkeys(f"{candidate.name}: {candidate.detail}" for candidate in candidates)
     )
     undertrained = any(candidate.undertrained for candidate in candidates)
-    accuracy = np.stack(correct, axis=1)
-    return Row(model, protocol, step.name, step.images, accuracy, validation, chosen, undertrained)
+    predicted, truth = np.stack(answers, axis=1), inputs.truth.test
+    return Row(
+        model, protocol, step.name, step.images, predicted, truth, validation, chosen, undertrained
+    )
 
 
 def _trained_rows(
     inputs: Inputs,
     step: Budget,
-    features: Mapping[str, Labelled],
-    spread: Mapping[str, tuple[Labelled, Array]],
+    subjects: Mapping[str, Subject],
     advance: Callable[[], None],
 ) -> list[Row]:
     """The finetune stage with fewer labels, draw by draw: labels alone, every encoder trained
@@ -139,33 +142,42 @@ def _trained_rows(
     scratch: list[Candidate] = []
     picked: list[Candidate] = []
     full: dict[str, list[Candidate]] = {name: [] for name in inputs.usable}
-    wanted = inputs.task.settings.candidates
+    methods = [plugins.load(METHODS, name) for name in inputs.task.settings.candidates]
+    alone = not inputs.usable or not all(method.ENCODER for method in methods)
     for draw in step.draws:
         task = _subtask(inputs, draw)
         scratch.append(scratch_candidate(start, task))
-        offered = [scratch[-1]] if "scratch" in wanted or not inputs.usable else []
+        offered = [scratch[-1]] if alone else []
         for name in inputs.usable:
-            backbone = inputs.encoders[name].backbone
-            probe = fit_probe(features[name].train[draw], features[name].validation, task)
-            full[name].append(full_candidate(backbone, probe, task, name))
-            if "linear" in wanted:
-                offered.append(linear_candidate(backbone, probe, task, name))
-            if "propagated" in wanted and name in spread:
-                wide = propagated_probe(inputs, draw, *spread[name])
-                offered.append(linear_candidate(backbone, wide, task, name, "propagated"))
-            if "full" in wanted:
-                offered.append(full[name][-1])
+            context = _context(inputs, subjects[name], task, scratch[-1], draw)
+            full[name].append(context.full)
+            made = [method.fit(context) for method in methods if method.ENCODER]
+            offered += [candidate for candidate in made if candidate is not None]
         picked.append(reduce(better, offered))
         advance()
     found = {"scratch": ("full", scratch), "finetuned": ("picked", picked)}
     found |= {name: ("full", candidates) for name, candidates in full.items()}
-    correct = {
-        id(one): _correct(inputs, one) for _, candidates in found.values() for one in candidates
+    answers = {
+        id(one): _predicted(inputs, one) for _, candidates in found.values() for one in candidates
     }
     return [
-        _row(model, protocol, step, [correct[id(one)] for one in candidates], candidates)
+        _row(inputs, model, protocol, step, [answers[id(one)] for one in candidates], candidates)
         for model, (protocol, candidates) in found.items()
     ]
+
+
+def _context(
+    inputs: Inputs, subject: Subject, task: Task, scratch: Candidate, draw: Labels
+) -> Context:
+    """Return the inputs of a transfer method for a draw of labels."""
+    own = subject.features
+    unlabelled = own.train[:0]
+    if subject.spread is not None:
+        rest = np.setdiff1d(np.arange(len(own.train)), draw)
+        unlabelled = np.concatenate([own.train[rest], subject.spread[1]])
+    features = Features(own.train[draw], own.validation, unlabelled)
+    backbone = inputs.encoders[subject.model].backbone
+    return Context(task, scratch, subject.model, backbone, features, [task.tuned.rate])
 
 
 def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
@@ -177,7 +189,7 @@ def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
     ):
         probabilities = classifier.predict_proba(inputs.store.gather(inputs.rows.test)).numpy()
         held = classifier.predict_proba(inputs.task.validation.images).numpy()
-        correct = (probabilities.argmax(axis=1) == inputs.truth.test)[:, None]
+        predicted = probabilities.argmax(axis=1)[:, None]
         validation = float((held.argmax(axis=1) == inputs.truth.validation).mean())
         config = classifier.config
         short = (
@@ -190,7 +202,8 @@ def _artifact_rows(inputs: Inputs, step: Budget) -> list[Row]:
                 protocol,
                 step.name,
                 step.images,
-                correct,
+                predicted,
+                inputs.truth.test,
                 validation,
                 _shipped(config),
                 short,
@@ -209,4 +222,4 @@ def _full_row(inputs: Inputs, name: str, step: Budget, features: Labelled) -> Ro
     """An encoder trained whole on all labels: from the finetune stage's settings, trained again."""
     probe = fit_probe(features.train, features.validation, inputs.task)
     candidate = full_candidate(inputs.encoders[name].backbone, probe, inputs.task, name)
-    return _row(name, "full", step, [_correct(inputs, candidate)], [candidate])
+    return _row(inputs, name, "full", step, [_predicted(inputs, candidate)], [candidate])

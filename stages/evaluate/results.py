@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from stages.core import plugins
 from stages.core.metrics.intervals import Interval
 from stages.core.metrics.representation import Array, Labels, embed, rankme
 from stages.evaluate.classifier import Verdict
@@ -17,6 +18,17 @@ from stages.evaluate.comparison import Table
 from stages.evaluate.evaluation import Inputs
 from stages.evaluate.ladder import Labelled, Row
 
+TIDY = pa.schema(
+    [
+        ("model", pa.string()),
+        ("protocol", pa.string()),
+        ("labels_per_class", pa.string()),
+        ("draw", pa.int32()),
+        ("metric", pa.string()),
+        ("item", pa.string()),
+        ("value", pa.float64()),
+    ]
+)
 TABLE = (
     "model",
     "protocol",
@@ -92,7 +104,7 @@ def table_rows(table: Table) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
             row.protocol,
             row.budget,
             row.images,
-            row.correct.shape[1],
+            row.draws,
             *_numbers(table.interval(row)),
             f"{row.validation:.6g}",
             row.chosen,
@@ -100,6 +112,29 @@ def table_rows(table: Table) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
         ]
         for row in table.rows
     ]
+
+
+def tidy(table: Table, ids: Sequence[str], classes: int) -> pa.Table:
+    """Return ``results.parquet``: one number a row, from which every table of the page follows.
+
+    The metric ``correct`` is 1 or 0 for each test image (``item``); the metrics of
+    :mod:`stages.core.metrics.classification` are one number for each draw (``item`` is null).
+    """
+    metrics = "stages.core.metrics.classification"
+    scores = {name: plugins.load(metrics, name).score for name in plugins.names(metrics)}
+    parts = []
+    for row in table.rows:
+        about = {"model": row.model, "protocol": row.protocol, "labels_per_class": row.budget}
+        for draw in range(row.draws):
+            predicted = row.predicted[:, draw]
+            items: list[str | None] = [*ids, *[None] * len(scores)]
+            metric = ["correct"] * len(ids) + list(scores)
+            values = [score(row.truth, predicted, classes) for score in scores.values()]
+            columns = {name: [value] * len(items) for name, value in about.items()}
+            own = {"draw": [draw] * len(items), "metric": metric, "item": items}
+            numbers = {"value": [*row.correct[:, draw].astype(float), *values]}
+            parts.append(pa.table({**columns, **own, **numbers}, schema=TIDY))
+    return pa.concat_tables(parts)
 
 
 def confusion_rows(

@@ -12,12 +12,10 @@ from stages.core import plugins
 from stages.core.budget import Budget
 from stages.core.image.backbones import Backbone
 from stages.core.metrics.representation import Array
-from stages.core.transfer.context import Context, Features
+from stages.core.transfer.context import METHODS, Context, Features
 from stages.core.transfer.finetune import Candidate, Task, Tuned, better, logits
 from stages.core.transfer.supervised import cool, temperature
 from stages.finetune.tuning import Trials, tune_scratch
-
-METHODS = "stages.core.transfer.methods"
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import f1_score
 
 from stages.core import paths
 from stages.core.data.manifest import Manifest
@@ -56,7 +57,7 @@ def test_two_directories_give_the_same_bytes(
         monkeypatch.chdir(directory)
         seen.append(digest(Path("reports/evaluate"), Path("metrics"), Path("models/finetuned")))
     assert seen[0] == seen[1]
-    assert len([name for name in seen[0] if name.startswith("reports/evaluate")]) == 5
+    assert len([name for name in seen[0] if name.startswith("reports/evaluate")]) == 6
 
 
 def test_every_model_is_there_with_an_interval(project: Path) -> None:
@@ -77,6 +78,27 @@ def test_every_model_is_there_with_an_interval(project: Path) -> None:
         for budget in ("1", "3", "all")
     } <= there
     assert all(float(row["low"]) <= float(row["accuracy"]) <= float(row["high"]) for row in rows)
+
+
+def test_the_table_follows_from_the_tidy_results(project: Path) -> None:
+    table = pd.read_csv(paths.reports("evaluate") / "table.csv", dtype={"labels_per_class": str})
+    tidy = pd.read_parquet(paths.reports("evaluate") / "results.parquet")
+    key = ["model", "protocol", "labels_per_class"]
+    items = tidy[tidy["metric"] == "correct"]
+    means = items.groupby(key)["value"].mean()
+    draws = items.groupby(key)["draw"].nunique()
+    for row in table.itertuples():
+        place = (row.model, row.protocol, row.labels_per_class)
+        assert means[place] == pytest.approx(row.accuracy, abs=1e-5)
+        assert draws[place] == row.draws
+    assert len(means) == len(table)
+    wholes = tidy[tidy["item"].isna()]
+    accuracy = wholes[wholes["metric"] == "accuracy"].groupby(key)["value"].mean()
+    assert accuracy.to_dict() == pytest.approx(means.to_dict())
+    answers = pd.read_parquet(paths.reports("evaluate") / "predictions.parquet")
+    shipped = wholes[(wholes["model"] == "finetuned") & (wholes["labels_per_class"] == "all")]
+    macro = shipped.loc[shipped["metric"] == "macro_f1", "value"].item()
+    assert macro == pytest.approx(f1_score(answers["label"], answers["predicted"], average="macro"))
 
 
 def test_the_registered_classifier_is_what_is_reported(project: Path) -> None:

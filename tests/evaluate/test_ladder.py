@@ -18,12 +18,12 @@ from stages.evaluate.ladder import (
     Budget,
     Labelled,
     Row,
+    Subject,
     Truth,
     budgets,
     frozen_rows,
-    knn_row,
-    linear_row,
 )
+from stages.evaluate.protocols import knn, linear, nearest_mean, propagated
 from stages.evaluate.report.findings import sentences
 from stages.evaluate.subsets import draw_labels, spread
 
@@ -74,10 +74,14 @@ def digits() -> tuple[Labelled, Truth]:
     return features, Truth(*(labels[part].astype(np.int64) for part in parts), classes=10)  # type: ignore[misc]
 
 
+def subject(features: Labelled, truth: Truth) -> Subject:
+    return Subject("pixels", features, truth, neighbours=20, draws=2)
+
+
 def test_neighbours_are_those_that_validate_best_and_test_is_untouched_by_it() -> None:
     features, truth = digits()
     step = budgets(truth.train, (3,), draws=2, seed=0)[0]
-    row = knn_row("pixels", features, truth, step, neighbours=20)
+    row = knn.row(subject(features, truth), step)
     by_k = {
         k: np.mean(
             [
@@ -93,19 +97,51 @@ def test_neighbours_are_those_that_validate_best_and_test_is_untouched_by_it() -
     assert row.validation == pytest.approx(max(by_k.values()))
     assert row.chosen == f"k = {min(k for k in by_k if by_k[k] == max(by_k.values()))}"
     other = Labelled(features.train, features.validation, features.test[::-1])
-    assert knn_row("pixels", other, truth, step, 20).chosen == row.chosen
-    assert (
-        linear_row("pixels", other, truth, step).chosen
-        == linear_row("pixels", features, truth, step).chosen
-    )
+    assert knn.row(subject(other, truth), step).chosen == row.chosen
+    first, second = (linear.row(subject(own, truth), step) for own in (other, features))
+    assert first.chosen == second.chosen
 
 
 def test_more_labels_give_more_accuracy_on_digits() -> None:
     features, truth = digits()
-    rows = frozen_rows("pixels", features, truth, budgets(truth.train, (1, 5), 3, 0), 20)
+    steps = budgets(truth.train, (1, 5), 3, 0)
+    rows = frozen_rows(subject(features, truth), steps, ["knn", "linear"])
     knn = {row.budget: row.accuracy for row in rows if row.protocol == "knn"}
     assert knn["1"] < knn["5"] < knn[ALL]
     assert rows[0].correct.shape == (300, 3)
+
+
+def test_the_nearest_class_mean_is_that_of_a_loop_over_images() -> None:
+    features, truth = digits()
+    step = budgets(truth.train, (3,), draws=2, seed=0)[0]
+    row = nearest_mean.row(subject(features, truth), step)
+    for draw, answers in zip(step.draws, row.predicted.T, strict=True):
+        means = []
+        for label in range(truth.classes):
+            own = features.train[draw][truth.train[draw] == label].astype(np.float64)
+            mean = sum(vector / np.linalg.norm(vector) for vector in own)
+            means.append(mean / np.linalg.norm(mean))
+        for image, answer in zip(features.test[:50], answers[:50], strict=True):
+            similarities = [float(image @ mean) for mean in means]
+            assert answer == int(np.argmax(similarities))
+    assert row.accuracy > 0.6 and row.draws == 2
+
+
+def test_the_mean_of_no_image_is_never_the_nearest() -> None:
+    features = np.array([[1.0, 0.0], [0.9, 0.1]], dtype=np.float32)
+    means = nearest_mean.class_means(features, np.array([0, 0]), 2)
+    assert nearest_mean.nearest(means, np.array([[-1.0, -1.0]], dtype=np.float32)).tolist() == [0]
+
+
+def test_labels_are_propagated_only_where_images_without_a_label_are_given() -> None:
+    features, truth = digits()
+    step = budgets(truth.train, (1,), draws=3, seed=0)[0]
+    own = subject(features, truth)
+    assert propagated.row(own, step) is None
+    given = replace(own, spread=(features, features.test))
+    found = propagated.row(given, step)
+    assert found is not None and found.draws == 2
+    assert frozen_rows(own, [step], ["propagated"]) == []
 
 
 def fake(
@@ -117,7 +153,14 @@ def fake(
     seed: int = 0,
 ) -> Row:
     correct = np.random.default_rng(seed).random((400, draws)) < accuracy
-    return Row(model, protocol, budget, 10, correct, accuracy, "")
+    return answered(model, protocol, budget, correct, accuracy)
+
+
+def answered(model: str, protocol: str, budget: str, correct: np.ndarray, validation: float) -> Row:
+    """A row whose answers are right where ``correct`` (images, draws) says so."""
+    truth = np.zeros(len(correct), dtype=np.int64)
+    predicted = np.where(correct, 0, 1)
+    return Row(model, protocol, budget, 10, predicted, truth, validation, "")
 
 
 def table(gain: float, *more: Row, pixels: float = 0.5) -> Table:
@@ -171,7 +214,7 @@ def test_the_verdict_compares_with_the_strongest_control_and_names_it() -> None:
 
 
 def test_the_strongest_control_is_picked_on_validation_not_on_test() -> None:
-    modest = Row("pixels", "knn", ALL, 10, np.ones((400, 1), dtype=bool), 0.1, "")
+    modest = answered("pixels", "knn", ALL, np.ones((400, 1)), 0.1)
     found = table(0.0, modest).strongest_control(ALL)
     assert found is not None
     assert found.model == "scratch"
@@ -213,10 +256,8 @@ def test_what_cannot_be_told_apart_is_not_said_to_win() -> None:
 
 
 def test_the_best_way_of_using_a_model_is_picked_on_validation() -> None:
-    better_on_test = Row("pretrained", "knn", ALL, 10, np.ones((50, 1), dtype=bool), 0.5, "")
-    better_on_validation = Row(
-        "pretrained", "linear", ALL, 10, np.zeros((50, 1), dtype=bool), 0.9, ""
-    )
+    better_on_test = answered("pretrained", "knn", ALL, np.ones((50, 1)), 0.5)
+    better_on_validation = answered("pretrained", "linear", ALL, np.zeros((50, 1)), 0.9)
     assert (
         Table([better_on_test, better_on_validation], 100, 0).best("pretrained", ALL)
         is better_on_validation

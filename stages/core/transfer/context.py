@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-
-import numpy as np
+from functools import cached_property, reduce
 
 from stages.core.image.backbones import Backbone
 from stages.core.metrics.linear_probe import LinearProbe
 from stages.core.metrics.representation import Array
-from stages.core.transfer.finetune import Candidate, Task, fit_probe, full_candidate
+from stages.core.transfer.finetune import Candidate, Task, better, fit_probe, full_candidate
 from stages.core.transfer.propagation import fit_propagated
 
+METHODS = "stages.core.transfer.methods"
+"""Package of the ways to make a classifier that ``finetune.candidates`` names."""
 Train = Callable[[Backbone, LinearProbe, Task, str], Candidate]
 
 
@@ -66,14 +66,9 @@ class Context:
             self.task.classes,
         )
 
-    def train_full(self, rate: float) -> Candidate:
-        """Train the encoder whole at a learning rate, from the linear probe."""
-        task = self.task.with_tuned(rate=rate)
-        return self.train(self.backbone, self.probe, task, self.encoder)
-
-
-def without(features: Features, draw: np.ndarray) -> Features:
-    """Return the features for a part of the labels: all other training images have none."""
-    rest = np.setdiff1d(np.arange(len(features.train)), draw)
-    unlabelled = np.concatenate([features.train[rest], features.unlabelled])
-    return Features(features.train[draw], features.validation, unlabelled)
+    @cached_property
+    def full(self) -> Candidate:
+        """The encoder trained whole from the linear probe, the best of the rates on validation."""
+        tasks = [self.task.with_tuned(rate=rate) for rate in self.rates]
+        made = [self.train(self.backbone, self.probe, task, self.encoder) for task in tasks]
+        return reduce(better, made)

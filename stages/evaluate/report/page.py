@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.core.metrics.intervals import Interval
 from stages.core.metrics.representation import Labels
 from stages.evaluate.classifier import Verdict
-from stages.evaluate.comparison import MODELS, PAIRS, PROTOCOLS, Table
+from stages.evaluate.comparison import MODELS, PAIRS, Table, title
 from stages.evaluate.ladder import ALL
 from stages.evaluate.report import charts
 from stages.evaluate.report.charts import Axes, Point, Series
@@ -120,7 +120,7 @@ def render(
 
 
 def _draws(table: Table, protocol: str) -> int:
-    return max((row.correct.shape[1] for row in table.rows if row.protocol == protocol), default=1)
+    return max((row.draws for row in table.rows if row.protocol == protocol), default=1)
 
 
 def _range(interval: Interval) -> str:
@@ -186,7 +186,7 @@ def _ladder(table: Table) -> dict[str, Any]:
                 value.value,
                 value.low,
                 value.high,
-                f"{percent(value.value)} ({_range(value)}), {PROTOCOLS[row.protocol]}",
+                f"{percent(value.value)} ({_range(value)}), {title(row.protocol)}",
             )
             for name, row, value in rows
         ]
@@ -270,7 +270,7 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
     groups = []
     for model in table.models:
         rows = []
-        for protocol, called in PROTOCOLS.items():
+        for protocol in table.protocols:
             found = {
                 row.budget: row
                 for row in table.rows
@@ -294,7 +294,7 @@ def _groups(table: Table, descriptions: Mapping[str, str]) -> list[dict[str, Any
                 }
                 marks = {"tied": id(row) in tied[budget], "short": row.undertrained}
                 cells.append({**shown, **marks})
-            rows.append({"protocol": called, "cells": cells})
+            rows.append({"protocol": title(protocol), "cells": cells})
         groups.append({"name": MODELS[model], "note": descriptions.get(model, ""), "rows": rows})
     return groups
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from flows.adapters.mlflow.store import Store
+from flows.pipeline.preflight import check_choices
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence, Predictions, Verdict, worst
 from flows.registry.registration import register
 from flows.registry.versions import CLASSIFIER, EVALUATION
-from stages.core.params import Promote
+from stages.core.errors import ConfigError
+from stages.core.params import Promote, load_params
 from tests.support.registry import answers, get, version
 
 SETTINGS = Promote(
@@ -106,6 +109,42 @@ def test_a_gate_says_what_it_found(
     assert found.passed is passed, found
     assert value is None or found.value == value
     assert found.passed or found.reason, "a no and a not-applicable say why"
+
+
+def test_any_metric_can_be_a_gate_with_a_threshold_of_its_own(looked_at: Store) -> None:
+    from sklearn.metrics import f1_score
+
+    evidence = Evidence(get(looked_at, 1), None, 500)
+    asked = Promote(resamples=500, gates={"metric": {"macro_f1": 0.5, "worst_class": 0.99}})
+    found = promote.judge(evidence, asked)
+    assert {name: one.passed for name, one in found.items()} == {
+        "macro_f1": True,
+        "worst_class": False,
+    }
+    assert evidence.answers is not None
+    table = evidence.answers.table
+    expected = f1_score(table["label"], table["predicted"], average="macro")
+    assert float(found["macro_f1"].value) == pytest.approx(expected, abs=1e-4)
+    low, high = map(float, found["macro_f1"].interval.split(" … "))
+    assert low < expected < high
+    assert "worst_class" in found["worst_class"].reason
+
+
+@pytest.mark.parametrize(
+    ("gates", "said"),
+    [
+        ({"metric": {"macro_f2": 0.5}}, "macro_f1"),
+        ({"metric": True}, "names its metrics"),
+        ({"accuracy": {"macro_f1": 0.5}}, "promote.gates.metric"),
+    ],
+)
+def test_thresholds_by_metric_are_checked_before_anything_runs(
+    gates: dict[str, Any], said: str
+) -> None:
+    params = load_params(Path(__file__).parents[3] / "params.yaml")
+    changed = params.promote.model_copy(update={"gates": gates})
+    with pytest.raises(ConfigError, match=said):
+        check_choices(params.model_copy(update={"promote": changed}), sources=False)
 
 
 def test_versions_are_compared_on_the_test_images_both_were_asked(store: Store) -> None:

@@ -5,14 +5,12 @@ Paper: Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distr
 
 from __future__ import annotations
 
-from functools import reduce
-
 from stages.core.transfer.context import Context
-from stages.core.transfer.finetune import Candidate, better
+from stages.core.transfer.finetune import Candidate
 
 ENCODER = True
 
 
 def fit(context: Context) -> Candidate:
     """Return the best on validation of one training at each learning rate."""
-    return reduce(better, [context.train_full(rate) for rate in context.rates])
+    return context.full
