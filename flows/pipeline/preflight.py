@@ -43,6 +43,7 @@ def check_choices(params: Params, sources: bool = True) -> None:
         family("augment.policy").check(params.augment.policy)
     if params.pretrain.backbone != "auto":
         check_network(params.pretrain.backbone, "pretrain.backbone")
+    family("distill.method").check(params.distill.method)
     if params.distill.backbone is not None:
         check_network(params.distill.backbone, "distill.backbone")
     for candidate in params.finetune.candidates:

@@ -163,6 +163,14 @@ FAMILIES = (
         _objectives,
     ),
     Family(
+        "distillation methods",
+        "distill.method",
+        "stages.distill.methods",
+        ("Settings", "Method"),
+        ("distill",),
+        lambda params: (params.distill.method,),
+    ),
+    Family(
         "transfer methods",
         "finetune.candidates",
         "stages.core.transfer.methods",

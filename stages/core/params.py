@@ -222,6 +222,8 @@ class Pretrain(Section):
 
 
 class Distill(Section):
+    method: str
+    settings: dict[str, Any]
     backbone: Untrained | None
     required: bool
     epochs: Positive

@@ -23,8 +23,8 @@ def main(params: Params, track: Tracker) -> None:
     from stages.core.io import write_csv, write_metrics
     from stages.core.models.artifact import Encoder, load_encoder, save_model
     from stages.core.training.loop import fit
+    from stages.distill.distillation import create_method
     from stages.distill.inputs import batches, create_student, recipe, resume_for
-    from stages.distill.regression import FeatureRegression
     from stages.distill.results import curve, loss_of, metrics, pass_on
 
     compute.deterministic()
@@ -46,9 +46,9 @@ def main(params: Params, track: Tracker) -> None:
     track.tags(compute.describe(plan.precision))
 
     resume = resume_for(params, source, teacher, policy)
-    history = fit(
-        FeatureRegression(student, teacher.backbone, params.seed), source, plan, resume, track
-    )
+    own = params.distill
+    module = create_method(own.method, own.settings, student, teacher.backbone, params.seed)
+    history = fit(module, source, plan, resume, track)
     encoder = Encoder(student, teacher.preprocess, {})
     values = metrics(encoder, teacher, manifest, store, history)
     lost = loss_of(encoder, teacher, manifest, store, params.seed)
@@ -68,7 +68,8 @@ def main(params: Params, track: Tracker) -> None:
         return
     values["kept"] = "student"
     config = {
-        "method": "feature regression",
+        "method": own.method,
+        "settings": module.settings.model_dump(mode="json"),
         "teacher": teacher.config,
         "steps": plan.steps,
         "batch_size": source.size,

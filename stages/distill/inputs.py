@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.core.data.manifest import Manifest
-from stages.core.image.backbones import Backbone, create_backbone
+from stages.core.image.backbones import Backbone, check_size, create_backbone
 from stages.core.image.pixel_store import PixelStore
 from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.engine import ViewEngine
@@ -16,7 +16,6 @@ from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import Recipe
 from stages.core.views.plan import one_view
-from stages.distill.regression import check_size
 
 SMALLEST_BATCH, LARGEST_BATCH = 32, 256
 STEPS_PER_EPOCH = 16

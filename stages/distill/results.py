@@ -15,11 +15,10 @@ from stages.core.data.manifest import Manifest
 from stages.core.image.pixel_store import PixelStore
 from stages.core.io import write_csv, write_metrics
 from stages.core.metrics.intervals import Interval, paired_bootstrap
-from stages.core.metrics.representation import Array, embed, knn_predict, rankme
+from stages.core.metrics.representation import Array, embed, knn_predict, normalise, rankme
 from stages.core.models.artifact import Encoder, save_model
 from stages.core.random import numpy_generator
 from stages.core.training.loop import History
-from stages.distill.regression import explained
 
 NEIGHBOURS, RESAMPLES = 20, 2000
 LARGEST = 5000
@@ -119,3 +118,26 @@ def _some(rows: np.ndarray) -> np.ndarray:
     return np.sort(
         numpy_generator(0, "distill figures", len(rows)).choice(rows, LARGEST, replace=False)
     )
+
+
+def explained(
+    student: Array, teacher: Array, held_student: Array, held_teacher: Array, ridge: float = 1e-3
+) -> Mapping[str, float]:
+    """How well a linear map from the student's features (n, d) gives the teacher's (n, D) on
+    held-out images.
+
+    Returns ``r2`` (share of the variance of the teacher's unit features, 1 is all, and below 0 is
+    worse than their mean) and ``cosine`` (mean similarity of mapped and true features).
+    """
+    x, y = normalise(student).astype(np.float64), normalise(teacher).astype(np.float64)
+    centre_x, centre_y = x.mean(axis=0), y.mean(axis=0)
+    x, y = x - centre_x, y - centre_y
+    gram = x.T @ x
+    weights = np.linalg.solve(
+        gram + ridge * np.trace(gram) / len(gram) * np.eye(len(gram)), x.T @ y
+    )
+    truth = normalise(held_teacher).astype(np.float64)
+    mapped = (normalise(held_student) - centre_x) @ weights + centre_y
+    rest, spread = np.square(truth - mapped).sum(), np.square(truth - truth.mean(axis=0)).sum()
+    cosine = (truth * mapped).sum(axis=1) / np.maximum(np.linalg.norm(mapped, axis=1), 1e-12)
+    return {"r2": float(1 - rest / max(spread, 1e-12)), "cosine": float(cosine.mean())}

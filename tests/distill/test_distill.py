@@ -15,16 +15,20 @@ from sklearn.cluster import KMeans
 from stages.core import paths
 from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
-from stages.core.image.backbones import create_backbone
+from stages.core.image.backbones import check_size, create_backbone
 from stages.core.image.pixel_store import PixelStore
 from stages.core.image.preprocess import Preprocess
 from stages.core.io import read_csv
 from stages.core.metrics.representation import embed, normalise
 from stages.core.models.artifact import Encoder, load_encoder
+from stages.core.plugins import names
 from stages.core.training.loop import _Run
 from stages.distill.__main__ import main
+from stages.distill.distillation import METHODS, create_method
 from stages.distill.inputs import batch_size, create_student
-from stages.distill.regression import FeatureRegression, check_size, explained, regression_loss
+from stages.distill.methods.regression import regression_loss
+from stages.distill.methods.similarity import similarity_loss
+from stages.distill.results import explained
 from tests.support.transfer import (
     STUDENT,
     TEACHER,
@@ -52,6 +56,31 @@ def test_loss_is_the_squared_distance_of_unit_vectors() -> None:
     )
 
 
+def test_similarity_loss_is_the_cross_entropy_of_a_loop_over_neighbours() -> None:
+    rng = np.random.default_rng(0)
+    predicted, target = rng.normal(size=(4, 5)), rng.normal(size=(4, 5))
+    queue = rng.normal(size=(6, 5))
+    queue /= np.linalg.norm(queue, axis=1, keepdims=True)
+    losses = []
+    for student, teacher in zip(predicted, target, strict=True):
+        student, teacher = student / np.linalg.norm(student), teacher / np.linalg.norm(teacher)
+        places = [teacher, *queue]
+        wanted = np.exp([teacher @ place / 0.05 for place in places])
+        found = np.exp([student @ place / 0.2 for place in places])
+        wanted, found = wanted / wanted.sum(), found / found.sum()
+        losses.append(-sum(p * np.log(q) for p, q in zip(wanted, found, strict=True)))
+    tensors = (torch.tensor(each) for each in (predicted, target, queue))
+    assert similarity_loss(*tensors, 0.2, 0.05).item() == pytest.approx(np.mean(losses))
+
+
+def test_a_setting_that_a_method_does_not_know_is_refused() -> None:
+    networks = [create_backbone("test_efficientnet", 1, 16, seed) for seed in (0, 1)]
+    with pytest.raises(ConfigError, match=r"distill\.settings"):
+        create_method("similarity", {"queu": 10}, *networks, seed=0)
+    with pytest.raises(ConfigError, match="similarity"):
+        create_method("similarty", {}, *networks, seed=0)
+
+
 def test_a_linear_image_of_the_features_is_explained_and_noise_is_not() -> None:
     rng = np.random.default_rng(0)
     base = rng.normal(size=(400, 6)).astype(np.float32)
@@ -75,15 +104,17 @@ def test_a_student_over_half_the_size_is_refused_with_both_counts() -> None:
         check_size(student, teacher)
 
 
-def test_the_teacher_stays_as_it_was_and_out_of_the_checkpoint() -> None:
+@pytest.mark.parametrize("method", names(METHODS))
+def test_the_teacher_stays_as_it_was_and_out_of_the_checkpoint(method: str) -> None:
     teacher, student = (
         create_backbone("test_byobnet", 1, 16, 0),
         create_backbone("test_efficientnet", 1, 16, 1),
     )
     before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
-    module = FeatureRegression(student, teacher, seed=0).train()
+    module = create_method(method, {}, student, teacher, seed=0).train()
     assert not teacher.training
-    assert {name.split(".")[0] for name in module.state_dict()} == {"student", "head"}
+    parts = {name.split(".")[0] for name in module.state_dict()}
+    assert {"student", "head"} <= parts <= {"student", "head", "queue"}
     assert all(torch.equal(tensor, before[name]) for name, tensor in teacher.state_dict().items())
 
 
@@ -97,8 +128,9 @@ def test_batches_are_sized_to_the_data() -> None:
     assert batch_size(48, 10) == 48
 
 
-def test_the_student_comes_to_say_what_the_teacher_says(project: Path) -> None:
-    events = run_stage(main, small_params(distill__epochs=6))
+@pytest.mark.parametrize("method", names(METHODS))
+def test_the_student_comes_to_say_what_the_teacher_says(project: Path, method: str) -> None:
+    events = run_stage(main, small_params(distill__epochs=6, distill__method=method))
     found = json.loads(paths.metrics("distill").read_text())
     teacher, student = (
         load_encoder(paths.PRETRAINED).backbone,

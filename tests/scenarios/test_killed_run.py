@@ -76,6 +76,20 @@ def staying_server(home: Path) -> Iterator[str]:
             yield server.address
 
 
+def begun(events: Path, stage: str) -> bool:
+    """Whether a stage has written an event; files may come and go meanwhile."""
+    for folder, _, names in os.walk(events):
+        for name in names:
+            if name.endswith(".jsonl"):
+                try:
+                    text = Path(folder, name).read_text()
+                except FileNotFoundError:
+                    continue
+                if f'"stage": "{stage}"' in text:
+                    return True
+    return False
+
+
 def kill_during(
     project: Project, stage: str, seconds: float, *arguments: str, **extra: str
 ) -> None:
@@ -87,7 +101,7 @@ def kill_during(
     os.set_blocking(process.stdout.fileno(), False)
     events = project.root / ".rootstock"
     deadline = time.monotonic() + 120
-    while not any(f'"stage": "{stage}"' in file.read_text() for file in events.rglob("*.jsonl")):
+    while not begun(events, stage):
         assert process.poll() is None, f"ended before {stage} began"
         assert time.monotonic() < deadline, f"{stage} never began"
         time.sleep(0.05)
