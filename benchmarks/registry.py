@@ -21,13 +21,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.support.registry import answers, chain, classifier, version
 from flows.adapters.mlflow.store import Store
 from flows.project.environment import enter
 from flows.project.params_file import override
 from flows.registry import versions
 from flows.registry.versions import CHAMPION, CLASSIFIER
 from stages.core import paths
-from tests.support.registry import answers, chain, classifier, version
 
 VERSIONS, RUNS = 50, 500
 REPEATS = 3

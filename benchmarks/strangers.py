@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from benchmarks.kept import ROOT
+from benchmarks.results import ROOT, machine
 from stages.core.io import read_csv, read_json, write_json
 
 RESULTS = ROOT / "benchmarks" / "results" / "strangers.json"
@@ -82,13 +81,6 @@ def keep(results: dict[str, Any], row: dict[str, Any]) -> None:
     results["rows"].append({**row, **about})
     write_json(RESULTS, results)
     print(json.dumps(row), flush=True)
-
-
-def machine() -> str:
-    """Return the processor and the number of cores."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").is_file() else ""
-    model = re.search(r"model name\s*:\s*(.+)", text)
-    return f"{model.group(1) if model else platform.machine()}, {os.cpu_count()} cores"
 
 
 def _known(results: dict[str, Any], **wanted: Any) -> bool:

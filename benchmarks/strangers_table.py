@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from statistics import mean
 from typing import Any
 
-from benchmarks.kept import ROOT
+from benchmarks.results import ROOT
 from benchmarks.strangers import LABELS, RESULTS
 from stages.core.io import read_json
 

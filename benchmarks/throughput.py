@@ -34,10 +34,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
-from benchmarks.contenders import Bare, Case, Lightly, Ours, Peak
-from benchmarks.kept import Kept, Round, code
-from benchmarks.ratios import report
-from benchmarks.turns import Contender, serve
+from benchmarks.contestants import Bare, Case, Lightly, Ours, Peak
+from benchmarks.interleave import Contender, serve
+from benchmarks.report import report
+from benchmarks.results import Kept, Round, code
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT.parent / "shared" / "data"

@@ -23,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.kept import Kept, code
+from benchmarks.results import Kept, code
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / ".rootstock" / "bench"

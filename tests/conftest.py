@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from tests.support.checkout import QUICKLY, Project, checkout
+from benchmarks.support.checkout import QUICKLY, Project, checkout
 
 # One thread per process: what is promised holds for any number, and two that wait for each other
 # crawl on a busy machine.

@@ -13,9 +13,9 @@ import networkx
 import pytest
 import yaml
 
+from benchmarks.support.checkout import ROOT
 from flows.adapters.dvc.code_dependencies import code_dependencies, direct_imports, import_closure
 from stages.core import paths
-from tests.support.checkout import ROOT
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 PACKAGES = [name for name in STAGES if (ROOT / "stages" / name).is_dir()]

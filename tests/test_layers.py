@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.checkout import ROOT
+from benchmarks.support.checkout import ROOT
 from tests.test_code_dependencies import imports
 
 FLOWS = (

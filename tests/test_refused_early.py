@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import yaml
 
-from tests.support.checkout import Project
+from benchmarks.support.checkout import Project
 
 LARGE_STUDENT = ("--set", "distill.backbone=resnet18")
 SIZE = ("--set", "ingest.store_size=16", "--set", "ingest.channels=1")

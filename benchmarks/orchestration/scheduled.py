@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.orchestration import memory
 from benchmarks.orchestration.project import Row
 from benchmarks.orchestration.service import Service
-from tests.support.checkout import QUICKLY, checkout
+from benchmarks.support.checkout import QUICKLY, checkout
 
 EVERY = "7s"
 WARM = 20

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.orchestration import memory
+from benchmarks.support.checkout import Project
 from flows.process.supervisor import descendants
-from tests.support.checkout import Project
 
 FLOW = "rootstock-scheduled"
 OVER = ["COMPLETED", "FAILED", "CRASHED", "CANCELLED"]

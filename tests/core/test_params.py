@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.checkout import ROOT
 from stages.core.errors import ConfigError
 from stages.core.params import check_params, load_params
-from tests.support.checkout import ROOT
 
 
 @pytest.fixture

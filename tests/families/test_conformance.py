@@ -8,11 +8,11 @@ import inspect
 import pytest
 from pydantic import ValidationError
 
+from benchmarks.support.checkout import ROOT
 from flows.commands.methods import as_markdown, as_text
 from stages.core.errors import ConfigError
 from stages.core.families import FAMILIES, Family
 from stages.core.params import load_params
-from tests.support.checkout import ROOT
 
 MEMBERS = [
     pytest.param(family, name, id=f"{family.key}-{name}")

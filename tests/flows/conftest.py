@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.support.registry import answers, chain, classifier, encoder, version
 from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.mlflow.store import Store
 from flows.registry import versions
@@ -22,7 +23,6 @@ from stages.core import paths
 from stages.core.data.manifest import Manifest
 from tests.support.images import class_folders, params_with, run_stage
 from tests.support.in_folder import Inside
-from tests.support.registry import answers, chain, classifier, encoder, version
 from tests.support.services import serving
 from tests.support.toy_project import ROOT, Project
 from tests.support.toy_stages import Tiny

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from benchmarks.support.registry import classifier
 from flows.adapters.mlflow.store import Store
 from flows.lineage.verification import hash_of
 from flows.registry import versions
@@ -19,7 +20,6 @@ from flows.registry.versions import CLASSIFIER
 from stages.core.image.pixel_store import link_shard
 from stages.core.models.artifact import load_classifier
 from tests.support.in_folder import Inside
-from tests.support.registry import classifier
 
 COPY = "import shutil; shutil.copytree('made', 'models/finetuned')"
 

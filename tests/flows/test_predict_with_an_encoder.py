@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.registry import classifier
 from flows.serving import predict as prediction
 from stages.core.models.inference import ImageEncoder, given_images
 from tests.support.images import class_folders, params_with, run_stage
-from tests.support.registry import classifier
 
 
 class Served:

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from benchmarks.support.registry import get
 from flows.adapters.mlflow.store import Store
 from flows.project.git import why_no_commit
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence
 from stages.core.params import Promote
-from tests.support.registry import get
 from tests.support.toy_stages import Tiny
 
 ANOTHER_OWNER = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from tests.support.checkout import Project
+from benchmarks.support.checkout import Project
 
 ENCODER = "registry:rootstock-encoder@frozen-best"
 

@@ -15,9 +15,9 @@ import typer
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from benchmarks.support.checkout import ROOT, Project, checkout
 from flows.cli import app
 from flows.project.params_file import override
-from tests.support.checkout import ROOT, Project, checkout
 
 GUIDE = (ROOT / "docs/guide.md").read_text()
 COMMANDS = [

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.support.checkout import QUICKLY, Project, checkout
 from flows.adapters.prefect.server import prefect_server
-from tests.support.checkout import QUICKLY, Project, checkout
 
 STAGES = ["ingest", "validate", "curate", "augment", "pretrain", "distill", "finetune", "evaluate"]
 

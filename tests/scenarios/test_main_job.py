@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from tests.support.checkout import Project
+from benchmarks.support.checkout import Project
 
 STAGES = ["ingest", "validate", "curate", "augment", "pretrain", "distill", "finetune", "evaluate"]
 

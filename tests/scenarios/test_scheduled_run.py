@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.support.checkout import ROOT
 from flows.adapters.prefect.server import PrefectServer, free_port
 from flows.process.supervised import SupervisedProcess
 from flows.project.environment import QUIET
-from tests.support.checkout import ROOT
 
 SERVED = """
 from pathlib import Path

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.support.checkout import QUICKLY, ROOT, Project, checkout
 from stages.core.plugins import names
-from tests.support.checkout import QUICKLY, ROOT, Project, checkout
 
 GUIDE = re.findall(
     r"^```(\w*)\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE

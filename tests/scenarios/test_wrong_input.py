@@ -7,7 +7,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from tests.support.checkout import Project
+from benchmarks.support.checkout import Project
 
 
 def refused(project: Project, *arguments: str, **extra: str) -> str:

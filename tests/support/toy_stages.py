@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.support.checkout import ROOT, Project
+from benchmarks.support.checkout import ROOT, Project
 from tests.support.toy_project import Project as InProcess
 
 PIPELINE = """\

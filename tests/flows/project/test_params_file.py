@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.checkout import ROOT
 from flows.pipeline.preflight import check_choices
 from flows.project.params_file import override
 from stages.core.errors import ConfigError
 from stages.core.params import Params
-from tests.support.checkout import ROOT
 
 
 @pytest.fixture

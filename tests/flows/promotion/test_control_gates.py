@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.checkout import ROOT
+from benchmarks.support.registry import answers, get, version
 from flows.adapters.mlflow.store import Store
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence, Verdict
 from stages.core.params import Promote, load_params
-from tests.support.checkout import ROOT
-from tests.support.registry import answers, get, version
 
 
 def judged(store: Store, gate: str, candidate: int) -> Verdict:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.support.registry import answers, get, version
 from flows.adapters.mlflow.store import Store
 from flows.pipeline.preflight import check_choices
 from flows.promotion import promote
@@ -17,7 +18,6 @@ from flows.registry.registration import register
 from flows.registry.versions import CLASSIFIER, EVALUATION
 from stages.core.errors import ConfigError
 from stages.core.params import Promote, load_params
-from tests.support.registry import answers, get, version
 
 SETTINGS = Promote(
     resamples=1000, gates={"validation": True, "lineage": True, "accuracy": 0.5, "champion": 0.01}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.registry import answers, crown, get
 from flows.adapters.mlflow.store import Store
 from flows.lineage import forget
 from flows.lineage.image_audit import Occurrence
@@ -23,7 +24,6 @@ from flows.registry.registration import register
 from flows.registry.versions import CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS
 from stages.core.errors import ConfigError, Refused
 from stages.core.params import Promote
-from tests.support.registry import answers, crown, get
 
 SETTINGS = Promote(resamples=1000, gates={"validation": True, "lineage": True, "champion": 0.01})
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.support.registry import answers, classifier, version
 from flows.adapters.mlflow.store import Store
 from flows.registry import encoder_files
 from flows.registry.versions import CLASSIFIER
@@ -16,7 +17,6 @@ from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.models.artifact import load_encoder
 from stages.core.params import Params, load_params
-from tests.support.registry import answers, classifier, version
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.support.checkout import ROOT
 from flows.adapters.dvc import plan, staleness
 from flows.adapters.dvc.lockfile import read_entry
 from flows.registry import stage_inputs
 from stages.core import paths
 from stages.core.params import load_params
-from tests.support.checkout import ROOT
 
 METHODS = Path("stages/pretrain/methods")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.checkout import ROOT
+from benchmarks.support.checkout import ROOT
 from tests.support.services import api, ended, forget_runs, late_run, moment, runs, state, until
 from tests.support.toy_stages import Tiny
 

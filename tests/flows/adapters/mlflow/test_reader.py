@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.support.registry import crown, get
 from flows.adapters.mlflow.reader import MlflowReader, SqliteReader
 from flows.adapters.mlflow.store import Store
 from flows.lineage import trace as lineage
 from flows.registry import versions
 from flows.registry.versions import CHAMPION, CLASSIFIER
 from stages.core.errors import ConfigError
-from tests.support.registry import crown, get
 
 
 def test_lineage_reaches_the_sources_and_prints_what_made_it(store: Store) -> None:

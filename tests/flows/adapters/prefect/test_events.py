@@ -9,10 +9,10 @@ from uuid import uuid4
 
 import pytest
 
+from benchmarks.support.registry import crown
 from flows.adapters.mlflow.store import Store
 from flows.adapters.prefect import events as announcements
 from flows.registry import aliases
-from tests.support.registry import crown
 
 
 def test_events_wait_for_a_server_and_keep_their_time(

@@ -1,7 +1,7 @@
 """One folder of a million images: seconds and memory of listing it and of hashing its files, the
 first time and again.
 
-``python -m benchmarks.listing [--files N] [--scratch FOLDER]``. The files are hard links to twenty
+``python -m benchmarks.folder_walk [--files N] [--scratch FOLDER]``. The files are hard links to twenty
 pictures, so they take no room but their names; they are removed at the end.
 """
 

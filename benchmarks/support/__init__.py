@@ -1,0 +1,1 @@
+"""Projects and registries to measure and to test on, built in seconds."""
