@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import results
 from stages.core import paths
 from stages.core.audits import parse_audits
 from stages.core.data.manifest import Manifest
@@ -33,6 +34,7 @@ from stages.ingest.collect import complete_manifest, decode_images, list_sources
 from stages.validate.audit import Pool
 from stages.validate.profile import Profile, name_of
 
+COMMAND = "`python -m benchmarks.audits`"
 CLEAN = "clean"
 FAULTS = {
     "near_duplicates": ("near_duplicates=0.05", "near-copy"),
@@ -191,9 +193,11 @@ def report(lines: list[dict[str, Any]]) -> None:
         told = ", ".join(
             f"{name} {np.mean([alarm[name] for alarm in alarms]):.0%}" for name in alarms[0]
         )
-        print(
-            f"clean, {len(alarms)} seeds: any audit"
-            f" {np.mean([any(alarm.values()) for alarm in alarms]):.0%}; {told}"
+        share = f"{np.mean([any(alarm.values()) for alarm in alarms]):.0%}"
+        text = f"{share} of {len(alarms)} seeds; {told}"
+        print(f"clean: any audit {text}")
+        results.record(
+            "audits", "clean data: seeds with a finding of any audit", COMMAND, text, "5 %"
         )
     for row, (switches, fault) in FAULTS.items():
         found = by_row[row]
@@ -207,6 +211,7 @@ def report(lines: list[dict[str, Any]]) -> None:
             )
             text += f"; images named: recall {recall:.2f}, precision {precision:.2f}"
         print(text)
+        results.record("audits", f"`{row}` ({switches})", COMMAND, text.partition(": ")[2])
 
 
 def _read(record: Path) -> list[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """One folder of a million images: seconds and memory of listing it and of hashing its files, the
 first time and again.
 
-``python -m benchmarks.folder_walk [--files N] [--scratch FOLDER]``. The files are hard links to twenty
-pictures, so they take no room but their names; they are removed at the end.
+``python -m benchmarks.folder_walk [--files N] [--scratch FOLDER]``. The files are hard links to
+twenty pictures, so they take no room but their names; they are removed at the end.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
+from benchmarks.results import record
 from stages.core.data.folders import content_hashes, walk
 
 DIFFERENT = 20
@@ -59,6 +60,9 @@ def main() -> None:
                 content_hashes(listing, Path(scratch) / "cache")
 
 
+COMMAND = "`python -m benchmarks.folder_walk`"
+
+
 @contextmanager
 def told(what: str) -> Iterator[None]:
     """Seconds by the clock and of the processor, and the largest memory of the process so far."""
@@ -66,10 +70,9 @@ def told(what: str) -> Iterator[None]:
     yield
     clock, processor = time.perf_counter() - clock, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(
-        f"{what:<22} {clock:6.1f} s, {processor:5.1f} of the processor; peak {peak:,.0f} MiB",
-        flush=True,
-    )
+    found = f"{clock:.1f} s, {processor:.1f} of the processor; peak {peak:,.0f} MiB"
+    print(f"{what:<22} {found}", flush=True)
+    record("data", f"a million files in one folder: {what}", COMMAND, found)
 
 
 if __name__ == "__main__":

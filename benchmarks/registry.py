@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from benchmarks.results import record
 from benchmarks.support.registry import answers, chain, classifier, version
 from flows.adapters.mlflow.store import Store
 from flows.project.environment import enter
@@ -73,11 +74,9 @@ def measure(name: str, *arguments: str, before: Callable[[], object] = lambda: N
         times.append(seconds(*arguments))
     wall, busy = (sorted(column) for column in zip(*times, strict=True))
     middle = REPEATS // 2
-    print(
-        f"{name:<32} {wall[middle]:5.2f} s ({wall[0]:.2f} … {wall[-1]:.2f})   processor"
-        f" {busy[middle]:5.2f} s",
-        flush=True,
-    )
+    found = f"{wall[middle]:.2f} s ({wall[0]:.2f} … {wall[-1]:.2f}); {busy[middle]:.2f} processor s"
+    print(f"{name:<32} {found}", flush=True)
+    record("registry", name, "`python -m benchmarks.registry PROJECT`", found)
 
 
 def measure_all(store: Store, page: Path) -> None:

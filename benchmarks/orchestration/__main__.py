@@ -15,6 +15,7 @@ from functools import partial
 
 from benchmarks.orchestration import cells, endurance, overhead, plan, scheduled, side_by_side
 from benchmarks.orchestration.project import Row, served
+from benchmarks.results import record
 
 ROWS = ("overhead", "plan", "side_by_side", "cells", "endurance", "scheduled")
 OWN_SERVERS = {"scheduled"}
@@ -45,6 +46,9 @@ def main() -> None:
         with nullcontext() if name in OWN_SERVERS else served():
             what, target, measured = measures[name]()
         print(f"| {what} | {target} | {measured} |", flush=True)
+        record(
+            "orchestration", what, f"`python -m benchmarks.orchestration {name}`", measured, target
+        )
 
 
 if __name__ == "__main__":
