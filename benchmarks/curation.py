@@ -68,7 +68,9 @@ def kept(name: str, scratch: Path) -> Path:
 
 
 def main() -> None:
-    """Run the rows asked for, one after the other; one that fails does not take the others with it."""  # noqa: E501
+    """Run the rows asked for, one after the other; one that fails does not take the others with
+    it.
+    """
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

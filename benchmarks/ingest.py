@@ -135,7 +135,9 @@ def shards(project: Path) -> dict[int, int]:
 
 
 def start() -> float:
-    """Seconds to start Python with numpy and pyarrow's Parquet, without which there is no manifest."""  # noqa: E501
+    """Seconds to start Python with numpy and pyarrow's Parquet, without which there is no
+    manifest.
+    """
     began = time.monotonic()
     subprocess.run([sys.executable, "-c", "import numpy, pyarrow.parquet"], check=True)
     return time.monotonic() - began

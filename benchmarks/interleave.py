@@ -49,7 +49,9 @@ class Contender:
         self.process.wait()
 
     def turn(self, steps: int) -> dict[str, float]:
-        """Let it take some steps: what it answers, and the most memory it has held so far, in MiB."""  # noqa: E501
+        """Let it take some steps: what it answers, and the most memory it has held so far, in
+        MiB.
+        """
         self._signal(signal.SIGCONT)
         assert self.process.stdin
         self.process.stdin.write(f"{steps}\n")

@@ -1,4 +1,6 @@
-"""``rootstock deploy``: put a flow on a schedule at the Prefect server, for the workers of a pool."""  # noqa: E501
+"""``rootstock deploy``: put a flow on a schedule at the Prefect server, for the workers of a
+pool.
+"""
 
 from __future__ import annotations
 

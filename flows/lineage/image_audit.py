@@ -215,7 +215,9 @@ def _makes_models(step: lineage.Step) -> bool:
 
 
 def _rows(digest: str, identity: str) -> pd.DataFrame | None:
-    """The image's rows in a manifest, from the workspace or DVC's cache; None where neither has it."""  # noqa: E501
+    """The image's rows in a manifest, from the workspace or DVC's cache; None where neither has
+    it.
+    """
     import pandas as pd
 
     stored = cache.cached(digest)

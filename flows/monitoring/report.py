@@ -1,4 +1,6 @@
-"""What a drift check leaves to read: ``reports/drift``, the numbers and a page that stands alone."""  # noqa: E501
+"""What a drift check leaves to read: ``reports/drift``, the numbers and a page that stands
+alone.
+"""
 
 from __future__ import annotations
 

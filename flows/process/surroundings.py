@@ -101,7 +101,9 @@ def name_user(environment: Environment | None = None) -> None:
 
 
 def give_home(root: Path, environment: Environment | None = None) -> None:
-    """Give a user without an account and without a home that can be written one inside the project."""  # noqa: E501
+    """Give a user without an account and without a home that can be written one inside the
+    project.
+    """
     environment = os.environ if environment is None else environment
     if not has_account() and not os.access(
         environment.get("HOME") or "/nonexistent", os.W_OK | os.X_OK

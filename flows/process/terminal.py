@@ -58,7 +58,9 @@ def _is_utf8(*encodings: str) -> bool:
 
 
 def _open_closed() -> None:
-    """A closed stream (``>&-``) becomes one to nowhere: the next file opened would take its number."""  # noqa: E501
+    """A closed stream (``>&-``) becomes one to nowhere: the next file opened would take its
+    number.
+    """
     for place in (0, *STREAMS):
         try:
             os.fstat(place)

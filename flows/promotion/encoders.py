@@ -73,7 +73,9 @@ def register_encoders(
 
 
 def read_standings(made_by: Mapping[str, str]) -> list[EncoderCandidate]:
-    """The encoders that ``dvc.lock`` knows, with what finetune and evaluate measured on validation."""  # noqa: E501
+    """The encoders that ``dvc.lock`` knows, with what finetune and evaluate measured on
+    validation.
+    """
     outputs = {
         path: digest
         for entry in lockfile.read_lock().values()

@@ -126,7 +126,9 @@ def made_from(chain: Chain) -> list[str]:
 
 
 def _made(step: Step) -> list[str]:
-    """What later stages read: the data and models of a step, each with the beginning of its hash."""  # noqa: E501
+    """What later stages read: the data and models of a step, each with the beginning of its
+    hash.
+    """
     kept = {
         path: digest
         for path, digest in step.outputs.items()

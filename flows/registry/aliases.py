@@ -1,4 +1,6 @@
-"""Which version is champion: the names move in an order that no crash can break, forwards and back."""  # noqa: E501
+"""Which version is champion: the names move in an order that no crash can break, forwards and
+back.
+"""
 
 from __future__ import annotations
 
@@ -101,7 +103,9 @@ def promote_alias(
 
 
 def no_longer_candidate(version: ModelVersion) -> None:
-    """Take the alias away from a version that is champion, also where a killed promotion left it."""  # noqa: E501
+    """Take the alias away from a version that is champion, also where a killed promotion left
+    it.
+    """
     if versions.aliases(version.store).get(CANDIDATE) == version.number:
         version.store.client.delete_registered_model_alias(CLASSIFIER, CANDIDATE)
 

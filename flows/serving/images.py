@@ -17,7 +17,9 @@ from stages.core.random import numpy_generator
 
 
 class Folder:
-    """Images of a folder, drawn down; their classes are what ingest would take from their places."""  # noqa: E501
+    """Images of a folder, drawn down; their classes are what ingest would take from their
+    places.
+    """
 
     def __init__(self, folder: Path, images: int) -> None:
         from flows.serving.predict import find_images

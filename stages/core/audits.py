@@ -20,7 +20,9 @@ class AuditSettings(Section):
 
 
 def parse_audits(validate: Validate) -> list[Named]:
-    """Every audit (a module with ``audit``) with its settings; refusals as in :func:`named.parse`."""  # noqa: E501
+    """Every audit (a module with ``audit``) with its settings; refusals as in
+    :func:`named.parse`.
+    """
     return named.parse(validate.audits, AUDITS, KEY)
 
 

@@ -26,7 +26,9 @@ STARTED_BY_TORCHRUN = "TORCHELASTIC_RUN_ID"
 
 
 def started_by_torchrun() -> bool:
-    """Return whether this process is a worker of ``torchrun``; ``WORLD_SIZE`` alone says nothing."""  # noqa: E501
+    """Return whether this process is a worker of ``torchrun``; ``WORLD_SIZE`` alone says
+    nothing.
+    """
     return STARTED_BY_TORCHRUN in os.environ and "WORLD_SIZE" in os.environ
 
 

@@ -55,7 +55,9 @@ class Section(BaseModel):
 
 
 class SourceEntry(Section):
-    """One of several sources: ``from`` as in ``ingest.source``, and what is to be known about it."""  # noqa: E501
+    """One of several sources: ``from`` as in ``ingest.source``, and what is to be known about
+    it.
+    """
 
     from_: str = Field(alias="from")
     role: Literal["target", "pool"] = "target"

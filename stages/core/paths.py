@@ -1,4 +1,6 @@
-"""Where every artifact lies, relative to the project root (the working directory of every stage)."""  # noqa: E501
+"""Where every artifact lies, relative to the project root (the working directory of every
+stage).
+"""
 
 from __future__ import annotations
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 def address(seed: int, *path: object) -> int:
-    """Hash the seed and the path into 63 bits. Equal arguments give equal numbers on every machine."""  # noqa: E501
+    """Hash the seed and the path into 63 bits. Equal arguments give equal numbers on every
+    machine.
+    """
     text = "/".join([str(seed), *(str(part) for part in path)])
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 

@@ -230,7 +230,9 @@ def _read_alike(
 
 
 def _read_unlabelled(readings: Mapping[str, Reading], given: Mapping[str, str]) -> set[str]:
-    """Names of images without labels: ``unlabelled``, and ``stl_unlabelled`` beside ``stl_train``."""  # noqa: E501
+    """Names of images without labels: ``unlabelled``, and ``stl_unlabelled`` beside
+    ``stl_train``.
+    """
     known = UNLABELLED | {
         word for name in given if name in readings for word in readings[name].others
     }
@@ -242,7 +244,9 @@ def _read_unlabelled(readings: Mapping[str, Reading], given: Mapping[str, str]) 
 
 
 def choice_of(name: str, choices: Mapping[str, str]) -> str | None:
-    """What ``ingest.splits`` makes of a name: by the name itself, then by a pattern such as ``*``."""  # noqa: E501
+    """What ``ingest.splits`` makes of a name: by the name itself, then by a pattern such as
+    ``*``.
+    """
     if name in choices:
         return choices[name]
     return next((choice for pattern, choice in choices.items() if fnmatchcase(name, pattern)), None)

@@ -135,7 +135,9 @@ def log_split(prior: Prior, one: Array, two: Array) -> float:
 
 
 def nearest_component(points: Array, learnt: Array, mixture: Mixture, known: Index) -> Index:
-    """The most probable component of new points ``(m, d)`` under a mixture learnt on other points."""  # noqa: E501
+    """The most probable component of new points ``(m, d)`` under a mixture learnt on other
+    points.
+    """
     groups = known if len(np.unique(known[known >= 0])) > 1 else mixture.component
     return np.asarray(
         _scores(points, learnt, mixture, Prior.of(learnt, groups)).argmax(1), np.int64
@@ -212,7 +214,9 @@ def _split(
 def _merge(
     points: Array, mixture: Mixture, prior: Prior, draw: np.random.Generator
 ) -> tuple[Mixture, int]:
-    """Propose to join every component with each of its three nearest, but never two known classes."""  # noqa: E501
+    """Propose to join every component with each of its three nearest, but never two known
+    classes.
+    """
     component, tied = mixture.component.copy(), mixture.tied.copy()
     centres = np.stack([points[component == number].mean(0) for number in range(len(tied))])
     apart = cdist(centres, centres)

@@ -52,7 +52,9 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``better``, ``worse`` or ``no difference``: an interval that holds zero is no difference."""  # noqa: E501
+        """``better``, ``worse`` or ``no difference``: an interval that holds zero is no
+        difference.
+        """
         if not self.difference.excludes_zero:
             return "no difference"
         return "better" if self.difference.value > 0 else "worse"

@@ -133,7 +133,9 @@ def decode_images(
 
 
 def join_facts(listed: Listed, facts: pd.DataFrame) -> pd.DataFrame:
-    """One row per image: where it comes from, what its source says of it, and what decoding found."""  # noqa: E501
+    """One row per image: where it comes from, what its source says of it, and what decoding
+    found.
+    """
     places = [
         pd.DataFrame(
             {

@@ -12,7 +12,9 @@ TEXT, NUMBERS = ("id", "phash", "reason"), ("width", "height", "channels")
 
 
 class Facts:
-    """Columns ``id``, ``phash``, ``reason`` (text or None), ``width``, ``height`` and ``channels``."""  # noqa: E501
+    """Columns ``id``, ``phash``, ``reason`` (text or None), ``width``, ``height`` and
+    ``channels``.
+    """
 
     def __init__(self, rows: int) -> None:
         self.text = {name: np.full(rows, None, object) for name in TEXT}

@@ -1,4 +1,6 @@
-"""Labels that are hardly meant: classes that are one, lost or rare, and pictures under two labels."""  # noqa: E501
+"""Labels that are hardly meant: classes that are one, lost or rare, and pictures under two
+labels.
+"""
 
 from __future__ import annotations
 

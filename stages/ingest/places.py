@@ -17,7 +17,9 @@ SHOWN = 3
 
 @dataclass(frozen=True)
 class Places:
-    """Splits and labels of files, in their order, what gave the splits, and what to say about it."""  # noqa: E501
+    """Splits and labels of files, in their order, what gave the splits, and what to say about
+    it.
+    """
 
     splits: list[str | None]
     labels: list[str | None]

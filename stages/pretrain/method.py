@@ -74,7 +74,9 @@ class Method(nn.Module):
         """
 
     def features(self, images: Tensor) -> Tensor:
-        """Pooled features ``(N, D)`` of normalised views; notes how far they spread, for the log."""  # noqa: E501
+        """Pooled features ``(N, D)`` of normalised views; notes how far they spread, for the
+        log.
+        """
         features: Tensor = self.backbone(images)
         return self.noted(features)
 

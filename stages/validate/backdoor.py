@@ -143,7 +143,9 @@ def _lonely(
 
 
 def _alike(present: npt.NDArray[np.bool_]) -> float:
-    """Share of the images whose outline of a patch, ``(n, places)``, is the usual one to the pixel."""  # noqa: E501
+    """Share of the images whose outline of a patch, ``(n, places)``, is the usual one to the
+    pixel.
+    """
     usual = present.mean(axis=0) > 0.5
     return float(np.all(present == usual, axis=1).mean())
 

@@ -1,4 +1,6 @@
-"""The ladder: which labels a budget buys, what is chosen on validation, what is compared with what."""  # noqa: E501
+"""The ladder: which labels a budget buys, what is chosen on validation, what is compared with
+what.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every objective there is keeps the family's promises; a new file is tested without a line here."""  # noqa: E501
+"""Every objective there is keeps the family's promises; a new file is tested without a line
+here.
+"""
 
 from __future__ import annotations
 

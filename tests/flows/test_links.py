@@ -1,4 +1,6 @@
-"""Outputs that DVC keeps as links into its cache, and folders of outputs that are links themselves."""  # noqa: E501
+"""Outputs that DVC keeps as links into its cache, and folders of outputs that are links
+themselves.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Gradients of some objectives on one global batch, of this process or of its share among several."""  # noqa: E501
+"""Gradients of some objectives on one global batch, of this process or of its share among
+several.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Two processes are one process with the same global batch, and outlive the death of one of them."""  # noqa: E501
+"""Two processes are one process with the same global batch, and outlive the death of one of
+them.
+"""
 
 import os
 import shutil

@@ -1,4 +1,6 @@
-"""Each audit finds the fault that was injected, names its images, and says nothing of clean data."""  # noqa: E501
+"""Each audit finds the fault that was injected, names its images, and says nothing of clean
+data.
+"""
 
 import csv
 from pathlib import Path

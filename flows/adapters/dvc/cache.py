@@ -8,7 +8,9 @@ from pathlib import Path
 
 
 def folder(root: Path = Path()) -> Path:
-    """The cache of a checkout: its own, or the one that ``cache.dir`` of DVC's configuration names."""  # noqa: E501
+    """The cache of a checkout: its own, or the one that ``cache.dir`` of DVC's configuration
+    names.
+    """
     from dvc.config import Config
 
     return Path(Config(str(root / ".dvc"))["cache"].get("dir") or root / ".dvc" / "cache")

@@ -40,7 +40,9 @@ class Plan:
     order: tuple[str, ...] = field(default=())
 
     def stale(self, name: str) -> bool:
-        """Whether the stage itself has changed; a stage below a stale one may turn out unchanged."""  # noqa: E501
+        """Whether the stage itself has changed; a stage below a stale one may turn out
+        unchanged.
+        """
         return bool(self.reasons[name])
 
     def waits_for(self, name: str) -> list[str]:

@@ -71,7 +71,9 @@ class StageRun:
 
 
 def publish(store: Store, run: str, entry: LockEntry, made_by: Mapping[str, str]) -> None:
-    """What every finished run of a stage shows, executed or imported: lock entry, metrics, reports."""  # noqa: E501
+    """What every finished run of a stage shows, executed or imported: lock entry, metrics,
+    reports.
+    """
     record(store, run, entry, made_by)
     for path in map(Path, entry.outputs):
         if path.parts[0] == "metrics" and path.suffix == ".json" and path.is_file():

@@ -183,7 +183,9 @@ class Watch:
 
 
 def _print(path: Path, seen: int) -> int:
-    """Print the whole lines after the first ``seen`` bytes; returns how many bytes are printed now."""  # noqa: E501
+    """Print the whole lines after the first ``seen`` bytes; returns how many bytes are printed
+    now.
+    """
     if not path.is_file():
         return seen
     with path.open("rb") as file:

@@ -1,4 +1,6 @@
-"""A worker's side of a stage in a work pool: run what is asked, for as long as somebody wants it."""  # noqa: E501
+"""A worker's side of a stage in a work pool: run what is asked, for as long as somebody wants
+it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Of the test images the champion gets right, the candidate still gets at least this share right."""  # noqa: E501
+"""Of the test images the champion gets right, the candidate still gets at least this share
+right.
+"""
 
 from __future__ import annotations
 

@@ -70,7 +70,9 @@ def whole_shard(known: Rows, ends: Rows) -> int | None:
 
 
 def _scattered(names: Iterable[str], rows: int) -> npt.NDArray[np.uint32]:
-    """A number for each name; multiplied, as checksums of names that count up are far from chance."""  # noqa: E501
+    """A number for each name; multiplied, as checksums of names that count up are far from
+    chance.
+    """
     checksums = np.fromiter(
         (zlib.crc32(name.encode("utf-8", "surrogateescape")) for name in names), np.uint32, rows
     )

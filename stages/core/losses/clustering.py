@@ -15,7 +15,9 @@ from stages.core.training.distributed import gather
 
 @full_precision
 def soft_cross_entropy(logits: Tensor, targets: Tensor, temperature: float) -> Tensor:
-    """Mean cross entropy of ``(…, K)`` logits against target probabilities, without their gradient."""  # noqa: E501
+    """Mean cross entropy of ``(…, K)`` logits against target probabilities, without their
+    gradient.
+    """
     log_probability = log_softmax(wide(logits) / temperature, dim=-1)
     return -(wide(targets.detach()) * log_probability).sum(dim=-1).mean()
 

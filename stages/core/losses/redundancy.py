@@ -1,4 +1,6 @@
-"""Redundancy losses: views agree while embeddings keep their variance and their dimensions differ."""  # noqa: E501
+"""Redundancy losses: views agree while embeddings keep their variance and their dimensions
+differ.
+"""
 
 from __future__ import annotations
 

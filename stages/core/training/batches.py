@@ -89,7 +89,9 @@ class Ahead:
         self._coming: dict[tuple[int, int | None], Future[Tensor]] = {}
 
     def __call__(self, order: Order, step: int, rows: slice) -> Tensor:
-        """Images ``(n, C, H, W)`` uint8 on the device: some rows of the global batch of ``step``."""  # noqa: E501
+        """Images ``(n, C, H, W)`` uint8 on the device: some rows of the global batch of
+        ``step``.
+        """
         if self._thread is None:
             return self.pixels(order(step)[rows])
         self._coming = {key: future for key, future in self._coming.items() if key[0] >= step}

@@ -180,7 +180,9 @@ class SyncBatchNormAct(SyncBatchNorm):
 
 
 def synchronised(module: nn.Module) -> nn.Module:
-    """Make every batch norm see the batches of all processes, in place; weights keep their names."""  # noqa: E501
+    """Make every batch norm see the batches of all processes, in place; weights keep their
+    names.
+    """
     for child in module.modules():
         if isinstance(child, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d):
             child.__class__ = SyncBatchNormAct if hasattr(child, "act") else SyncBatchNorm  # type: ignore[assignment]

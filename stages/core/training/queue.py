@@ -68,7 +68,9 @@ class Bank(nn.Module):
 
     @torch.no_grad()
     def advance(self, momentum: float) -> None:
-        """Move the rows of the images seen a fraction ``1 - momentum`` towards what was held back."""  # noqa: E501
+        """Move the rows of the images seen a fraction ``1 - momentum`` towards what was held
+        back.
+        """
         for index, new in self.held:
             old = self.rows[index]
             moved = normalize(momentum * old + (1 - momentum) * new, dim=1)

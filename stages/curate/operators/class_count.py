@@ -74,7 +74,9 @@ def main_axes(values: Array, count: int) -> tuple[Array, Array]:
 
 
 def known_classes(curation: Curation, rows: Rows) -> tuple[list[str], Index]:
-    """Names of the labelled classes among rows, and each row's number among them, -1 for no label."""  # noqa: E501
+    """Names of the labelled classes among rows, and each row's number among them, -1 for no
+    label.
+    """
     label = curation.manifest.frame["label"].to_numpy()[rows]
     labelled = curation.labelled[rows]
     names, number = np.unique(label[labelled].astype(str), return_inverse=True)

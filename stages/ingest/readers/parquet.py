@@ -27,7 +27,9 @@ Place = tuple[str, int, int, str]  # file, row group, row in it, column
 
 
 def entries(source: Source, ingest: Ingest) -> Entries:
-    """List the rows. Splits come from a column, else from the names of the files and their folders."""  # noqa: E501
+    """List the rows. Splits come from a column, else from the names of the files and their
+    folders.
+    """
     listing = source.listing
     by_file, how, looks = splits_of_containers(listing.files, ingest.splits)
     uris, labels, found, handles, images, counts = [], [], [], [], [], []
@@ -155,7 +157,9 @@ def _packed(ignored: dict[str, int]) -> tuple[str, ...]:
 def _given(
     file: pq.ParquetFile, column: str | None, ingest: Ingest
 ) -> tuple[list[str | None], set[str], list[str]]:
-    """The split each row gives, the values of the column, and what to say where they are no splits."""  # noqa: E501
+    """The split each row gives, the values of the column, and what to say where they are no
+    splits.
+    """
     rows = file.metadata.num_rows
     if column is None:
         return [None] * rows, set(), []

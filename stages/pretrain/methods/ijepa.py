@@ -26,7 +26,9 @@ from stages.pretrain.method import Losses, Method, MethodSettings, method
     needs=("tokens",),
 )
 class IJEPA(Method):
-    """Prediction in feature space. Hidden are three connected groups, equally large in all images."""  # noqa: E501
+    """Prediction in feature space. Hidden are three connected groups, equally large in all
+    images.
+    """
 
     class Settings(MethodSettings):
         ratio: float = 0.5

@@ -1,4 +1,6 @@
-"""LogME against the evidence written out with dense matrices and maximised by a general optimiser."""  # noqa: E501
+"""LogME against the evidence written out with dense matrices and maximised by a general
+optimiser.
+"""
 
 from __future__ import annotations
 

@@ -61,7 +61,9 @@ def test_every_family_trains_and_answers_or_is_refused_in_one_line(name: str, si
 
 
 def _works_or_one_line(name: str, size: int) -> None:
-    """One training step and one probe; whatever passes the trial must pass the probe with numbers."""  # noqa: E501
+    """One training step and one probe; whatever passes the trial must pass the probe with
+    numbers.
+    """
     try:
         backbone = try_network(name, 3, size)
     except ConfigError as error:

@@ -1,4 +1,6 @@
-"""What the oracles share: loops over Python floats, and the networks' outputs as lists of vectors."""  # noqa: E501
+"""What the oracles share: loops over Python floats, and the networks' outputs as lists of
+vectors.
+"""
 
 from __future__ import annotations
 

@@ -157,7 +157,9 @@ def tico(module, views):
 
 
 def many_views(module, views):
-    """Embeddings of all views; full and local ones pass the backbone apart, the projector together."""  # noqa: E501
+    """Embeddings of all views; full and local ones pass the backbone apart, the projector
+    together.
+    """
     import torch
 
     parts = [module.backbone(views.images)]

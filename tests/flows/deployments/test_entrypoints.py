@@ -43,7 +43,9 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def told(server: str, event: str, sentence: str) -> dict[str, Any]:
-    """The event of this name that says this sentence, once the server has it, which takes a moment."""  # noqa: E501
+    """The event of this name that says this sentence, once the server has it, which takes a
+    moment.
+    """
     flush()
     deadline = time.monotonic() + 60
     body = {"filter": {"event": {"name": [event]}}}

@@ -359,7 +359,9 @@ SCORES = {
 
 
 def answered(request: Request) -> dict[str, CellResult]:
-    """Play an experiment whose scores are known: every cell a search proposes is answered at once."""  # noqa: E501
+    """Play an experiment whose scores are known: every cell a search proposes is answered at
+    once.
+    """
     asked, results = search(request), dict[str, CellResult]()
     while cells := asked.propose(results):
         for cell in cells:

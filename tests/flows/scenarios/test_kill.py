@@ -1,4 +1,6 @@
-"""A flow that is killed, by whatever signal, leaves no process behind, and the next run completes."""  # noqa: E501
+"""A flow that is killed, by whatever signal, leaves no process behind, and the next run
+completes.
+"""
 
 from __future__ import annotations
 

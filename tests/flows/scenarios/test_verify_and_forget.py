@@ -1,4 +1,6 @@
-"""A flipped bit is named, an image is followed, and what is forgotten is gone after the next run."""  # noqa: E501
+"""A flipped bit is named, an image is followed, and what is forgotten is gone after the next
+run.
+"""
 
 from __future__ import annotations
 

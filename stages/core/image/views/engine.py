@@ -85,7 +85,9 @@ class ViewEngine:
         self.local_size = (round(side * plan.local_size),) * 2
 
     def sample(self, n: int, generator: torch.Generator) -> Draws:
-        """Draw every view of ``n`` images. All of it happens on the CPU: a few numbers per image."""  # noqa: E501
+        """Draw every view of ``n`` images. All of it happens on the CPU: a few numbers per
+        image.
+        """
         draws: Draws = []
         for number in range(self.plan.whole):
             drawn = _sample(self.whole[number % len(self.whole)], n, self.size, generator)

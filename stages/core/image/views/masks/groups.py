@@ -12,7 +12,9 @@ SEEDS = 3
 
 
 def sample(n: int, patches: int, ratio: float, generator: torch.Generator) -> Tensor:
-    """Exactly ``round(ratio · patches²)`` hidden in each image, in at most three connected pieces."""  # noqa: E501
+    """Exactly ``round(ratio · patches²)`` hidden in each image, in at most three connected
+    pieces.
+    """
     cells = patches * patches
     wanted = round(ratio * cells)
     hidden = torch.zeros(n, cells)

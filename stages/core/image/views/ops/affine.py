@@ -20,7 +20,9 @@ class Settings(OpSettings):
 
 
 def sample(n: int, size: tuple[int, int], settings: Settings, generator: torch.Generator) -> Drawn:
-    """``angle`` and ``shear`` in degrees, ``shift`` ``(n, 2)`` in whole pixels (x, y), ``scale``."""  # noqa: E501
+    """``angle`` and ``shear`` in degrees, ``shift`` ``(n, 2)`` in whole pixels (x, y),
+    ``scale``.
+    """
     height, width = size
     reach = [settings.translate[0] * width, settings.translate[1] * height]
     on = coin(n, settings.probability, generator)
@@ -49,7 +51,9 @@ def apply(images: Tensor, drawn: Drawn) -> Tensor:
 
 
 def inverse_matrix(angle: Tensor, shift: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
-    """``(N, 2, 3)`` from an output pixel to the input pixel it shows, both counted from the centre."""  # noqa: E501
+    """``(N, 2, 3)`` from an output pixel to the input pixel it shows, both counted from the
+    centre.
+    """
     turn, slant = torch.deg2rad(angle), torch.deg2rad(shear)
     cos, sin, tan = turn.cos(), turn.sin(), slant.tan()
     forward = torch.stack(
