@@ -20,8 +20,8 @@ from stages.core import paths
 from stages.core.errors import DataError
 from stages.core.io import atomic_file, write_json, write_text
 from stages.core.metrics.drift import FEWEST, Drift, detect_drift, image_statistics
-from stages.core.params import Monitor
 from stages.core.random import numpy_generator
+from stages.core.sections import Monitor
 
 KINDS = {
     "added": "only in the newer version",

@@ -24,8 +24,9 @@ from flows.monitoring.features import (
 from flows.monitoring.report import DriftCheck, report
 from stages.core.metrics.drift import detect_drift
 from stages.core.metrics.representation import normalise
-from stages.core.params import Monitor, load_params
+from stages.core.params import load_params
 from stages.core.random import numpy_generator
+from stages.core.sections import Monitor
 
 EVENT = "rootstock.drift"
 UNLIKE = 0.99

@@ -47,9 +47,7 @@ def check_network(name: str, key: str) -> None:
     )  # timm: NAME.WEIGHTS
     if _is_registered(plain, library):
         return
-    from stages.core.image.backbones import (
-        check_name,
-    )  # only now: the library itself has the last word
+    from stages.core.image.bodies import check_name  # only now: the library has the last word
 
     try:
         check_name(name)

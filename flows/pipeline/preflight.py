@@ -15,9 +15,10 @@ from stages.core.audits import check_audits
 from stages.core.data.sources import check_source
 from stages.core.errors import ConfigError
 from stages.core.families import family
-from stages.core.params import Params, explain
+from stages.core.params import Params
 from stages.core.starts import NO_METHOD, network
 from stages.core.steps import check_steps
+from stages.core.validation_errors import explain
 
 METRIC = "metric"
 """The gate whose thresholds are given by metric."""

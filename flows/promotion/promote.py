@@ -35,7 +35,7 @@ from stages.core import paths
 from stages.core.errors import ConfigError, Refused
 from stages.core.families import family
 from stages.core.io import write_json, write_text
-from stages.core.params import Promote
+from stages.core.sections import Promote
 
 GATE_TABLE = "rootstock.gates"
 Say = Callable[[str], None]

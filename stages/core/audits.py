@@ -6,7 +6,7 @@ from typing import Literal
 
 from stages.core import named
 from stages.core.named import Named
-from stages.core.params import Section, Validate
+from stages.core.sections import Section, Validate
 
 AUDITS = "stages.validate.audits"
 KEY = "validate.audits"

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from stages.core import paths, plugins
 from stages.core.errors import ConfigError
-from stages.core.params import explain
+from stages.core.validation_errors import explain
 
 Entry = str | Mapping[str, Mapping[str, Any] | None]
 """A name, or a name with its settings: ``budget``, ``{near_duplicates: {similarity: 0.95}}``."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from stages.core import named, plugins
 from stages.core.errors import ConfigError
 from stages.core.named import Named
-from stages.core.params import Curate
+from stages.core.sections import Curate
 
 OPERATORS = "stages.curate.operators"
 KEY = "curate.steps"

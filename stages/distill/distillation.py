@@ -14,8 +14,8 @@ from stages.core.compute import device
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
-from stages.core.params import explain
 from stages.core.random import address
+from stages.core.validation_errors import explain
 
 METHODS = "stages.distill.methods"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from stages.core.image.pixel_store import PixelStore
 from stages.core.metrics.representation import Labels
 from stages.core.models.artifact import Classifier, Encoder
-from stages.core.params import Evaluate
+from stages.core.sections import Evaluate
 from stages.core.transfer.finetune import Task
 from stages.evaluate.ladder import Budget, Rows, Truth, budgets
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from stages.core.data.sources import Source
 from stages.core.image.decode import Unreadable, deep_range, probe, whole
-from stages.core.params import Ingest
 from stages.core.plugins import load
+from stages.core.sections import Ingest
 from stages.core.sixteen import FEW, FULL, Levels, range_in_use
 from stages.ingest.listing import Entries
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from stages.core.errors import DataError
-from stages.core.params import Columns
+from stages.core.sections import Columns
 
 IMAGES = ("image", "img", "images", "picture", "photo", "jpg", "png", "jpeg", "webp", "bytes")
 LABELS = (

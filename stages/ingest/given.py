@@ -10,7 +10,7 @@ from dataclasses import replace
 from stages.core.data.sources import Source
 from stages.core.errors import DataError, nearest
 from stages.core.layout import UNLABELLED, described
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 from stages.core.splits import choice_of
 from stages.ingest.listing import Entries
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 
 OTHER = "other"
 """The class that rare ones become with ``ingest.rare_classes: merge``."""

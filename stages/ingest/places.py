@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from stages.core.labels import NamePattern, seem_named
 from stages.core.layout import UNLABELLED, Layout, Place, splits_of_names
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 from stages.core.splits import choice_of, read
 
 SHOWN = 3

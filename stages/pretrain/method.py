@@ -18,9 +18,9 @@ from stages.core.errors import ConfigError
 from stages.core.image.backbones import Backbone
 from stages.core.image.views.engine import Views
 from stages.core.models.heads import mlp
-from stages.core.params import explain
 from stages.core.training.distributed import rank
 from stages.core.training.teacher import Teacher, rising
+from stages.core.validation_errors import explain
 from stages.core.views.plan import ViewPlan, two_views
 
 METHODS = "stages.pretrain.methods"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from stages.core.errors import ConfigError
-from stages.core.params import Pretrain
+from stages.core.sections import Pretrain
 from stages.core.training.loop import Recipe
 from stages.core.views.plan import ViewPlan
 

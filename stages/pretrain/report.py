@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from stages.core.params import Pretrain
+from stages.core.sections import Pretrain
 from stages.pretrain.train import Trained
 
 MEASURED = (

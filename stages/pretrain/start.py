@@ -19,7 +19,8 @@ from stages.core.image.backbones import Backbone, Stem
 from stages.core.image.preprocess import Preprocess
 from stages.core.io import read_json
 from stages.core.models.foreign_weights import listed, load_into
-from stages.core.params import Normalisation, Params, Pretrain
+from stages.core.params import Params
+from stages.core.sections import Normalisation, Pretrain
 from stages.core.starts import RANDOM
 
 SMALL = 48

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from stages.core.params import Validate
+from stages.core.sections import Validate
 from stages.validate.audit import Answer
 
 LABELLED = "image with a label"

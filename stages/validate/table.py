@@ -7,7 +7,7 @@ from __future__ import annotations
 import pandas as pd
 
 from stages.core.data.manifest import Manifest
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 
 HELD_OUT = ("val", "test")
 

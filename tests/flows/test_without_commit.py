@@ -17,7 +17,7 @@ from flows.adapters.mlflow.store import Store
 from flows.project.git import why_no_commit
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence
-from stages.core.params import Promote
+from stages.core.sections import Promote
 from tests.support.toy_stages import Tiny
 
 ANOTHER_OWNER = {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"}

@@ -20,8 +20,9 @@ from stages.core.data.folders import Listing, content_hashes, learn_hashes, one_
 from stages.core.errors import ConfigError, nearest
 from stages.core.io import refresh_json
 from stages.core.layout import Layout
-from stages.core.params import Ingest, Params
+from stages.core.params import Params
 from stages.core.plugins import load
+from stages.core.sections import Ingest
 
 KINDS = {
     "digits": "digits",

@@ -17,7 +17,8 @@ from torch import nn
 
 from stages.core import compute
 from stages.core.errors import ConfigError
-from stages.core.image.backbones import Backbone, Stem, check_size, create_backbone, reason
+from stages.core.image.backbones import Backbone, Stem, check_size, create_backbone
+from stages.core.image.bodies import reason
 
 IMAGES = 2
 """The least that batch norm takes, and that a part of a batch has."""

@@ -17,7 +17,7 @@ from stages.core.metrics.intervals import log_loss
 from stages.core.metrics.linear_probe import LinearProbe, fit_linear, softmax
 from stages.core.metrics.representation import Array, Labels
 from stages.core.models.artifact import Classifier, LinearClassifier
-from stages.core.params import Finetune
+from stages.core.sections import Finetune
 from stages.core.training.checkpoint import Resume
 from stages.core.training.loop import History, Recipe
 from stages.core.transfer.supervised import (

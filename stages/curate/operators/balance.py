@@ -17,8 +17,8 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from stages.core.data.manifest import Rows
-from stages.core.params import Auto, Positive, Section
 from stages.core.random import numpy_generator
+from stages.core.sections import Auto, Positive, Section
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 

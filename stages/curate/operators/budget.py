@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.core.params import Section
 from stages.core.random import numpy_generator
+from stages.core.sections import Section
 from stages.curate.curation import Curation
 
 

@@ -14,8 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from stages.core.data.manifest import Rows
-from stages.core.params import Positive, Section
 from stages.core.random import numpy_generator
+from stages.core.sections import Positive, Section
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 from stages.curate.gaussian_mixture import Array, Index, discover, nearest_component

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stages.core.data.manifest import Rows
-from stages.core.params import Section
+from stages.core.sections import Section
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.core.params import Section
+from stages.core.sections import Section
 from stages.curate.curation import Curation
 
 

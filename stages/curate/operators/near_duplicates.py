@@ -17,8 +17,8 @@ from scipy.sparse.csgraph import connected_components
 from stages.core.data.manifest import Rows
 from stages.core.image.hash_pairs import hash_pairs
 from stages.core.image.near_duplicates import chance_likeness, likeness
-from stages.core.params import Section
 from stages.core.random import numpy_generator
+from stages.core.sections import Section
 from stages.curate.curation import Curation
 from stages.curate.neighbours import neighbours
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.core.params import Positive, Section, Share
+from stages.core.sections import Positive, Section, Share
 from stages.curate.curation import Curation
 from stages.curate.neighbours import neighbours
 

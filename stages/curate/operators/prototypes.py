@@ -12,7 +12,7 @@ from typing import Annotated
 import numpy as np
 from pydantic import Field
 
-from stages.core.params import Positive, Section
+from stages.core.sections import Positive, Section
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 

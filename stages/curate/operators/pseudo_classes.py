@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.core.params import Positive, Section
+from stages.core.sections import Positive, Section
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 

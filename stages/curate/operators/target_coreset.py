@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stages.core.data.manifest import Rows
 from stages.core.errors import ConfigError
-from stages.core.params import Positive, Section, Share
+from stages.core.sections import Positive, Section, Share
 from stages.curate import kmeans
 from stages.curate.curation import Curation
 

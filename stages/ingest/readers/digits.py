@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.core.data.sources import Source
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 from stages.ingest.listing import Entries
 
 

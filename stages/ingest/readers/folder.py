@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 
 from stages.core.data.sources import Source
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 from stages.ingest.listing import Entries
 from stages.ingest.places import find_places, readable, settled
 

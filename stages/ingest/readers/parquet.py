@@ -16,7 +16,7 @@ from stages.core.data.sources import Source
 from stages.core.errors import DataError
 from stages.core.image.decode import Unreadable
 from stages.core.layout import UNLABELLED, splits_of_containers
-from stages.core.params import Ingest
+from stages.core.sections import Ingest
 from stages.core.splits import choice_of, read, read_level
 from stages.ingest.archive_hashes import member_hashes
 from stages.ingest.columns import choose, class_names, described

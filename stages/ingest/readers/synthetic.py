@@ -16,8 +16,9 @@ from pydantic import Field, ValidationError, model_validator
 
 from stages.core.data.sources import Source
 from stages.core.errors import ConfigError
-from stages.core.params import Ingest, Positive, Section, Share, explain
 from stages.core.random import numpy_generator
+from stages.core.sections import Ingest, Positive, Section, Share
+from stages.core.validation_errors import explain
 from stages.ingest.listing import Entries
 from stages.ingest.rendering import SHAPES, SIDE, render, spectral_trigger
 

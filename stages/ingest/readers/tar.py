@@ -17,8 +17,8 @@ from stages.core.formats import EXTENSIONS, START, is_image, may_be
 from stages.core.image.decode import Unreadable
 from stages.core.junk import JUNK, LEFT_BY_CHOICE, is_junk_path
 from stages.core.layout import UNLABELLED, splits_of_containers
-from stages.core.params import Ingest
 from stages.core.scan import extension_of, matches
+from stages.core.sections import Ingest
 from stages.ingest.archive_hashes import member_hashes
 from stages.ingest.listing import Entries
 from stages.ingest.places import container_names, find_places, looks_like_splits, readable, settled

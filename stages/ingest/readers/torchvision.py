@@ -15,8 +15,8 @@ from stages.core.data.downloads import Download, parse_download
 from stages.core.data.sources import Source
 from stages.core.errors import DataError
 from stages.core.image.decode import Unreadable, to_array
-from stages.core.params import Ingest
 from stages.core.progress import Progress
+from stages.core.sections import Ingest
 from stages.core.splits import SPLITS
 from stages.ingest.listing import Entries
 

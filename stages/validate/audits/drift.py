@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from stages.core.metrics.drift import FEWEST, detect_drift, enough, neighbour_test
-from stages.core.params import Positive, Share
+from stages.core.sections import Positive, Share
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
 from stages.validate.neighbours import nearest
 from stages.validate.profile import Profile, sampled

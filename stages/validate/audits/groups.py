@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from stages.core.params import Positive
+from stages.core.sections import Positive
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
 
 SHOWN = 5

@@ -10,8 +10,8 @@ from stages.core.data.manifest import Rows
 from stages.core.image.hash_pairs import hash_pairs
 from stages.core.image.near_duplicates import chance_likeness, likeness
 from stages.core.image.thumbnails import averaged
-from stages.core.params import Positive, Share
 from stages.core.random import numpy_generator
+from stages.core.sections import Positive, Share
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity, blocks
 from stages.validate.neighbours import Array, Index, nearest
 

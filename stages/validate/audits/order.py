@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.core.data.manifest import Rows
-from stages.core.params import Positive, Rate, Share
 from stages.core.random import numpy_generator
+from stages.core.sections import Positive, Rate, Share
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity
 from stages.validate.neighbours import nearest
 

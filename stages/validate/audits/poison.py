@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from stages.core.params import Positive, Share
+from stages.core.sections import Positive, Share
 from stages.validate import backdoor
 from stages.validate.audit import Answer, AuditSettings, Pool, Severity, blocks
 

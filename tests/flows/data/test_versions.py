@@ -17,8 +17,8 @@ from flows.data.versions import DataVersion
 from stages.core import paths
 from stages.core.data.manifest import COLUMNS
 from stages.core.metrics.drift import image_statistics
-from stages.core.params import Monitor
 from stages.core.random import numpy_generator
+from stages.core.sections import Monitor
 from tests.flows.project.test_worktrees import inside
 from tests.support.toy_stages import Tiny, tiny
 

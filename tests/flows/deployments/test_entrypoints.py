@@ -19,8 +19,8 @@ from sklearn.datasets import load_digits
 from flows.adapters.prefect.server import flush
 from flows.deployments import entrypoints
 from flows.monitoring.drift import announce, judge
-from stages.core.params import Monitor
 from stages.core.random import numpy_generator
+from stages.core.sections import Monitor
 from tests.flows.project.test_worktrees import inside
 from tests.support.toy_project import holding
 

@@ -19,8 +19,8 @@ from flows.monitoring.report import report
 from flows.serving import prediction_log
 from flows.serving.prediction_log import LOG
 from stages.core.errors import ConfigError, DataError
-from stages.core.params import Monitor
 from stages.core.random import numpy_generator
+from stages.core.sections import Monitor
 
 MONITOR = Monitor(
     alpha=0.05, threshold=0.1, neighbours=5, max_images=100, max_unknown=0.2, retrain=False

@@ -15,7 +15,8 @@ from benchmarks.support.registry import answers, get, version
 from flows.adapters.mlflow.store import Store
 from flows.promotion import promote
 from flows.promotion.evidence import Evidence, Verdict
-from stages.core.params import Promote, load_params
+from stages.core.params import load_params
+from stages.core.sections import Promote
 
 
 def judged(store: Store, gate: str, candidate: int) -> Verdict:

@@ -17,7 +17,8 @@ from flows.promotion.evidence import Evidence, Predictions, Verdict, worst
 from flows.registry.registration import register
 from flows.registry.versions import CLASSIFIER, EVALUATION
 from stages.core.errors import ConfigError
-from stages.core.params import Promote, load_params
+from stages.core.params import load_params
+from stages.core.sections import Promote
 
 SETTINGS = Promote(
     resamples=1000, gates={"validation": True, "lineage": True, "accuracy": 0.5, "champion": 0.01}

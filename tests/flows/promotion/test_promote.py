@@ -23,7 +23,7 @@ from flows.registry import aliases, versions
 from flows.registry.registration import register
 from flows.registry.versions import CHAMPION, CLASSIFIER, EVALUATION, PREVIOUS
 from stages.core.errors import ConfigError, Refused
-from stages.core.params import Promote
+from stages.core.sections import Promote
 
 SETTINGS = Promote(resamples=1000, gates={"validation": True, "lineage": True, "champion": 0.01})
 
