@@ -20,6 +20,7 @@ import yaml
 from benchmarks.support.checkout import QUICKLY, ROOT, Project, checkout
 from stages.core.plugins import names
 
+pytestmark = pytest.mark.slow  # a minute and a half of all operators, audits and stages
 GUIDE = re.findall(
     r"^```(\w*)\n(.*?)^```", (ROOT / "docs/data.md").read_text(), re.DOTALL | re.MULTILINE
 )

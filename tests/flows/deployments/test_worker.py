@@ -36,6 +36,7 @@ POOL = "nothing"
 """Other workers of the server, and runs meant for them, are none of this test's business."""
 
 
+@pytest.mark.slow
 def test_the_worker_keeps_no_client_of_a_run(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

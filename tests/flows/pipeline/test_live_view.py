@@ -98,6 +98,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, str]]]]:
         listening.shutdown()
 
 
+@pytest.mark.slow
 def test_a_webhook_hears_of_a_failed_run_and_its_address_is_in_no_output(
     tmp_path: Path,
     _blank: Path,

@@ -153,6 +153,7 @@ def test_a_failing_cell_is_named_and_harms_no_other_and_the_same_command_mends_i
     assert {state for _, state, _ in runs(project, "cell")} == {"FINISHED"}
 
 
+@pytest.mark.slow
 def test_two_experiments_at_once_share_what_both_need(project: Tiny) -> None:
     named = {"left": "1", "right": "2"}
     asked = [
@@ -250,6 +251,7 @@ def test_ctrl_c_is_not_lost_wherever_it_falls(
     until(lambda: project.processes() == [])
 
 
+@pytest.mark.slow
 def test_killed_at_any_point_it_goes_on_and_leaves_no_process(
     project: Tiny, compared: Tiny, server: str
 ) -> None:
@@ -319,6 +321,7 @@ def test_what_cannot_be_run_is_refused_before_anything_is(compared: Tiny) -> Non
     ) == before
 
 
+@pytest.mark.slow
 def test_optuna_and_samples_ask_for_cells_and_take_from_the_cache_what_is_there(
     compared: Tiny,
 ) -> None:

@@ -200,6 +200,7 @@ def test_a_colleagues_fresh_clone_pulls_and_computes_nothing(team: Tiny) -> None
     assert not (colleague.root / "mlruns/mlflow.db").exists()
 
 
+@pytest.mark.slow
 def test_two_people_push_at_once_and_a_third_has_both(team: Tiny) -> None:
     people = [clone(team, "carla"), clone(team, "dora")]
     for number, person in enumerate(people):
