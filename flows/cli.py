@@ -114,9 +114,9 @@ def _add_commands() -> None:
     for name in (*FIRST, *rest):
         command = plugins.load("flows.commands", name).command
         if isinstance(command, typer.Typer):
-            app.add_typer(command, name=name)
+            app.add_typer(command, name=name.replace("_", "-"))
         else:
-            app.command(name)(command)
+            app.command(name.replace("_", "-"))(command)
 
 
 _add_commands()

@@ -73,7 +73,7 @@ def search(
         if folder is None:
             pool = PoolImages(model, title(version))
             images: Images = pool
-            about, features = _pool(version, model, pool)
+            about, features = pool_vectors(version, model, pool)
         else:
             images = FileImages(find_images([folder]), model)
             about, features = _collected(model, images)
@@ -120,7 +120,7 @@ def write_page(found: Found, path: Path) -> None:
 
     hits = [
         {
-            "source": _png(pixels),
+            "source": thumbnail(pixels),
             "cosine": f"{row['cosine']:.4f}",
             "name": printable(str(row.get("uri", row.get("image")))),
             "facts": [
@@ -132,11 +132,13 @@ def write_page(found: Found, path: Path) -> None:
         for row, pixels in zip(found.rows.to_dict("records"), found.pixels, strict=True)
     ]
     template = Environment(autoescape=True).from_string(TEMPLATE.read_text())
-    page = template.render(image=found.image, model=found.model, query=_png(found.query), hits=hits)
+    page = template.render(
+        image=found.image, model=found.model, query=thumbnail(found.query), hits=hits
+    )
     write_text(path, page)
 
 
-def _pool(
+def pool_vectors(
     version: ModelVersion, model: LoadedModel, images: PoolImages
 ) -> tuple[pd.DataFrame, Array]:
     """Rows of the pool and their vectors, which are kept for the next search."""
@@ -173,7 +175,7 @@ def _unit(features: Array) -> Array:
     return scaled
 
 
-def _png(pixels: Pixels) -> str:
+def thumbnail(pixels: Pixels) -> str:
     """Pixels (C, H, W) as the address of an embedded picture."""
     from PIL import Image
 

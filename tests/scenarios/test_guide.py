@@ -112,6 +112,9 @@ def test_every_command_of_the_guide_does_what_it_says(project: Project) -> None:
         "deploy",
         "notify",
         "drift",
+        "search",
+        "label-next",
+        "embed",
         "rollback",
         "down",
     } == set(ran)
