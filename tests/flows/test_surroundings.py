@@ -137,7 +137,9 @@ def test_an_address_that_is_this_machine_by_another_name_bypasses_the_proxy() ->
     assert {"127.0.1.1", "0.0.0.0"} <= set(environment["no_proxy"].split(","))
 
 
-@pytest.mark.parametrize("narrow", [{"PYTHONIOENCODING": "ascii"}, LATIN])
+@pytest.mark.parametrize(
+    "narrow", [pytest.param({"PYTHONIOENCODING": "ascii"}, marks=pytest.mark.slow), LATIN]
+)
 def test_a_terminal_that_is_not_utf8_stops_no_run(one: Any, narrow: dict[str, str]) -> None:
     before = one.text("params.yaml")
     done = ran(one, **narrow)
@@ -185,7 +187,7 @@ def test_only_launchers_variables_are_forgotten() -> None:
 @pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("setpriv"), reason="only root can become another user"
 )
-@pytest.mark.parametrize("home", ["/", ""])
+@pytest.mark.parametrize("home", [pytest.param("/", marks=pytest.mark.slow), ""])
 def test_a_user_without_an_account_runs(one: Any, home: str, reachable: Path) -> None:
     shutil.move(one.root, reachable / "project")
     one = type(one)(reachable / "project")
@@ -231,7 +233,9 @@ def test_a_run_whose_output_is_closed_or_no_longer_read_goes_on(one: Any) -> Non
     assert done.returncode == 0 and made(one), done
 
 
-@pytest.mark.parametrize("arguments", ["methods", "plan", "doctor", "--help"])
+@pytest.mark.parametrize(
+    "arguments", ["methods", "plan", pytest.param("doctor", marks=pytest.mark.slow), "--help"]
+)
 def test_what_only_reads_ends_well_when_its_output_is_closed_or_read_enough(
     one: Any, arguments: str
 ) -> None:

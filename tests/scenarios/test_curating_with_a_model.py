@@ -5,12 +5,14 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from benchmarks.support.checkout import Project
 
 ENCODER = "registry:rootstock-encoder@frozen-best"
 
 
+@pytest.mark.slow
 def test_the_registered_encoder_curates_the_next_run(finished: Project, tmp_path: Path) -> None:
     shutil.copytree(finished.root, tmp_path / "again", symlinks=True)
     project = Project(tmp_path / "again")

@@ -291,6 +291,7 @@ def test_a_version_whose_bytes_are_nowhere_is_one_line(project: Tiny) -> None:
     )
 
 
+@pytest.mark.slow
 def test_backfill_runs_every_version_once(project: Tiny, server: str) -> None:
     for name, values in (("v1", "0.1 0.1"), ("v2", "0.2 0.2"), ("v3", "0.3 0.3")):
         project.version(name, values)

@@ -74,6 +74,7 @@ def test_a_stopped_run_lets_its_stage_write_a_checkpoint(project: Any, number: i
     assert gone(project.root), processes(project.root)
 
 
+@pytest.mark.slow
 def test_the_temporary_server_dies_with_its_flow(
     bare_project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

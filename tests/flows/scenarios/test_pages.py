@@ -152,6 +152,7 @@ def test_what_a_page_shows_cannot_become_part_of_it(registered: Any, tmp_path: P
 
 
 @needs_browser
+@pytest.mark.slow
 def test_mlflows_page_of_the_champion_shows_its_card(registered: Any, tmp_path: Path) -> None:
     port = free_port()
     folder = registered.root / "mlruns"

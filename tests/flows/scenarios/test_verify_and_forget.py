@@ -227,6 +227,7 @@ def test_audit_tells_where_an_image_went(registered: Any, tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_what_is_forgotten_is_gone_after_the_next_run(registered: Any) -> None:
     image = row(registered, "keep and split == 'train'")
     done = registered.rootstock("forget", image["id"])
