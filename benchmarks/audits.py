@@ -22,12 +22,12 @@ import numpy as np
 
 from benchmarks import results
 from stages.core import paths
-from stages.core.audits import parse_audits
+from stages.core.audit_settings import parse_audits
 from stages.core.data.manifest import Manifest
 from stages.core.data.sources import sources
 from stages.core.image.pixel_store import PixelStore
-from stages.core.named import Named
 from stages.core.params import Params, load_params
+from stages.core.plugin_lists import Named
 from stages.core.progress import Progress
 from stages.ingest.auto_settings import Store
 from stages.ingest.collect import complete_manifest, decode_images, list_sources

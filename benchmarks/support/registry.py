@@ -15,7 +15,7 @@ import pandas as pd
 
 from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.adapters.mlflow.entries import record
+from flows.adapters.mlflow.lineage_records import record
 from flows.adapters.mlflow.store import Store
 from flows.registry import aliases, versions
 from flows.registry.registration import register

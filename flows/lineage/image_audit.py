@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.adapters.dvc import cache
 from flows.adapters.dvc.hashes import hash_of
-from flows.adapters.mlflow import entries
+from flows.adapters.mlflow import lineage_records
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.mlflow.store import Store
 from flows.data.versions import DataVersion
@@ -211,7 +211,7 @@ def _trains(row: dict[Any, Any]) -> bool:
 
 
 def _makes_models(step: lineage.Step) -> bool:
-    return any(entries.is_model(path, digest) for path, digest in step.outputs.items())
+    return any(lineage_records.is_model(path, digest) for path, digest in step.outputs.items())
 
 
 def _rows(digest: str, identity: str) -> pd.DataFrame | None:

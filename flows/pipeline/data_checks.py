@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from flows.pipeline.networks import try_networks
+from flows.pipeline.network_checks import try_networks
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.params import Params

@@ -8,16 +8,16 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from flows.pipeline.networks import check_network
+from flows.pipeline.network_checks import check_network
 from flows.registry import encoder_files, start_files
 from stages.core import paths
-from stages.core.audits import check_audits
+from stages.core.audit_settings import check_audits
+from stages.core.curation_steps import check_steps
 from stages.core.data.sources import check_source
 from stages.core.errors import ConfigError
 from stages.core.families import family
 from stages.core.params import Params
 from stages.core.starts import NO_METHOD, network
-from stages.core.steps import check_steps
 from stages.core.validation_errors import explain
 
 METRIC = "metric"

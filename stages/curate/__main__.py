@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from stages.core import paths
+from stages.core.curation_steps import parse_steps
 from stages.core.data.manifest import Manifest
 from stages.core.events import Tracker
 from stages.core.image.pixel_store import PixelStore
 from stages.core.io import write_csv, write_metrics
 from stages.core.params import Params
 from stages.core.stage import stage
-from stages.core.steps import parse_steps
 from stages.curate.curation import Curation
 from stages.curate.forget import forget
 from stages.curate.summary import cluster_table, count, dropped_table

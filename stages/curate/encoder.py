@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor
 
 from stages.core import paths
+from stages.core.curation_steps import ENCODERS, split_encoder
 from stages.core.data.manifest import Manifest, Rows
 from stages.core.image.pixel_store import PixelStore
 from stages.core.plugins import load
-from stages.core.steps import ENCODERS, split_encoder
 
 Encode = Callable[[Tensor], Tensor]
 """uint8 images ``(n, C, S, S)`` → float32 features ``(n, D)``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stages.core import paths
-from stages.core.audits import parse_audits
+from stages.core.audit_settings import parse_audits
 from stages.core.data.manifest import Manifest
 from stages.core.errors import Refused
 from stages.core.events import Tracker

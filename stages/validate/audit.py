@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from stages.core.audits import AuditSettings, Severity
+from stages.core.audit_settings import AuditSettings, Severity
 from stages.core.data.manifest import Manifest, Rows
 from stages.core.image.pixel_store import PixelStore
 from stages.core.image.thumbnails import thumbnails

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from stages.core import paths
+from stages.core.curation_steps import split_encoder
 from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import create_backbone
@@ -20,7 +21,6 @@ from stages.core.image.preprocess import Preprocess
 from stages.core.io import write_json
 from stages.core.metrics.representation import knn_predict
 from stages.core.models.artifact import load_encoder, save_model
-from stages.core.steps import split_encoder
 from stages.curate.encoder import NamedEncoder, Source
 from stages.curate.scattering import ORIENTATIONS, halve, modulus, morlet, scatter
 from tests.support.images import DIGITS, IMAGES, class_folders, params_with, run_stage

@@ -11,7 +11,7 @@ from PIL import Image
 
 from flows.monitoring.reference import keep
 from stages.core import paths
-from stages.core.audits import check_audits, parse_audits
+from stages.core.audit_settings import check_audits, parse_audits
 from stages.core.data.manifest import Manifest
 from stages.core.errors import ConfigError, DataError, Refused
 from stages.core.image.pixel_store import PixelStore

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.adapters.mlflow.entries import record
+from flows.adapters.mlflow.lineage_records import record
 from flows.adapters.mlflow.store import IMPORTED, STAGE, Store, flatten, numbers
 from flows.process.stage_events import Event
 

@@ -15,7 +15,7 @@ import pytest
 
 from flows.adapters.dvc.hashes import hash_of
 from flows.adapters.dvc.lockfile import LockEntry
-from flows.adapters.mlflow import entries
+from flows.adapters.mlflow import lineage_records
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.mlflow.database import check_reachable, drop_caches
 from flows.adapters.mlflow.store import Store
@@ -41,7 +41,7 @@ def test_stages_that_read_the_same_new_data_at_once_all_record_it(
         ) -> None:
             entry = LockEntry("stage", "python x", {"data/pool": digest}, {}, {}, {}, run)
             together.wait()
-            entries.record(store, run, entry, {"data/pool": "made"})
+            lineage_records.record(store, run, entry, {"data/pool": "made"})
 
         with ThreadPoolExecutor(width) as pool:
             list(pool.map(record, runs))

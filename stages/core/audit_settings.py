@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stages.core import named
-from stages.core.named import Named
+from stages.core import plugin_lists
+from stages.core.plugin_lists import Named
 from stages.core.sections import Section, Validate
 
 AUDITS = "stages.validate.audits"
@@ -21,11 +21,11 @@ class AuditSettings(Section):
 
 def parse_audits(validate: Validate) -> list[Named]:
     """Every audit (a module with ``audit``) with its settings; refusals as in
-    :func:`named.parse`.
+    :func:`plugin_lists.parse`.
     """
-    return named.parse(validate.audits, AUDITS, KEY)
+    return plugin_lists.parse(validate.audits, AUDITS, KEY)
 
 
 def check_audits(validate: Validate) -> None:
     """Refuse what :func:`parse_audits` would, loading only audits that were given settings."""
-    named.check(validate.audits, AUDITS, KEY)
+    plugin_lists.check(validate.audits, AUDITS, KEY)

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from stages.core import named, plugins
+from stages.core import plugin_lists, plugins
 from stages.core.errors import ConfigError
-from stages.core.named import Named
+from stages.core.plugin_lists import Named
 from stages.core.sections import Curate
 
 OPERATORS = "stages.curate.operators"
@@ -17,19 +17,19 @@ NEED_ARGUMENT = {"registry": "rootstock-encoder@frozen-best", "timm": "resnet18.
 
 def parse_steps(curate: Curate) -> list[Named]:
     """Every operator (a module with ``apply``) with its settings; refusals as in
-    :func:`named.parse`.
+    :func:`plugin_lists.parse`.
 
     Raises:
         ConfigError: or an encoder that does not exist.
     """
     split_encoder(curate.encoder)
-    return named.parse(curate.steps, OPERATORS, KEY)
+    return plugin_lists.parse(curate.steps, OPERATORS, KEY)
 
 
 def check_steps(curate: Curate) -> None:
     """Refuse what :func:`parse_steps` would, loading only operators that were given settings."""
     split_encoder(curate.encoder)
-    named.check(curate.steps, OPERATORS, KEY)
+    plugin_lists.check(curate.steps, OPERATORS, KEY)
 
 
 def split_encoder(encoder: str) -> tuple[str, str]:
