@@ -147,3 +147,24 @@ def test_a_shard_that_is_missing_or_short_is_one_clear_error(project):
     shard.unlink()
     with pytest.raises(DataError, match="is missing"):
         run_stage(main, quick())
+
+
+def test_without_labels_it_says_what_was_measured_and_what_labels_would_add(project, capsys):
+    manifest = Manifest.read(paths.CURATED_MANIFEST)
+    manifest.frame["label"] = None
+    manifest.write(paths.CURATED_MANIFEST)
+    run_stage(main, quick(pretrain__control=None))
+    said = capsys.readouterr().out
+    assert "RankMe" in said and "kNN" not in said and "nan" not in said and "None" not in said
+    assert "measured without labels: RankMe" in said and "would add the accuracy" in said
+    found = json.loads(paths.metrics("pretrain").read_text())
+    assert found["rankme"] > 0 and found.get("knn") is None
+
+
+def test_it_says_how_long_the_rest_of_the_run_will_take(project, capsys):
+    run_stage(main, quick(pretrain__control=None))
+    told = [
+        line for line in capsys.readouterr().out.splitlines() if "to the end of the run" in line
+    ]
+    assert len(told) == 1
+    assert all(stage in told[0] for stage in ("pretrain", "finetune", "evaluate"))
