@@ -26,6 +26,6 @@ def test_a_stage_without_labels_shows_what_was_measured_instead(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_metrics(paths.metrics("pretrain"), metrics)
-    fields = {name: None for name in Node.__dataclass_fields__}
+    fields = dict.fromkeys(Node.__dataclass_fields__)
     node = Node(**{**fields, "name": "pretrain", "headline": "knn"})
     assert headline(node) == shown
