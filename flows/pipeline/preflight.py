@@ -45,6 +45,9 @@ def check_choices(params: Params, sources: bool = True) -> None:
     if params.pretrain.backbone != "auto":
         check_network(params.pretrain.backbone, "pretrain.backbone")
     family("distill.method").check(params.distill.method)
+    start_files.check(params.distill.teacher, there=sources, key="distill.teacher")
+    if params.distill.teacher_backbone != "auto":
+        check_network(params.distill.teacher_backbone, "distill.teacher_backbone")
     if params.distill.backbone is not None:
         check_network(params.distill.backbone, "distill.backbone")
     for candidate in params.finetune.candidates:

@@ -37,12 +37,12 @@ def refresh(params: Params, folder: Path | None = None, images: bool = True) -> 
     Raises:
         ConfigError: a source, an encoder, a start or a plugin does not exist.
     """
-    inputs = (paths.FINGERPRINT, paths.ENCODER, paths.START)
+    inputs = (paths.FINGERPRINT, paths.ENCODER, paths.START, paths.TEACHER)
     places = {path: folder / path.name if folder else path for path in inputs}
     if images:
         sources.write_fingerprint(params, path=places[paths.FINGERPRINT])
     encoder_files.materialise(params, places[paths.ENCODER])
-    start_files.materialise(params, places[paths.START])
+    start_files.materialise(params, places[paths.START], places[paths.TEACHER])
     for stage, dependencies in _stages_with_plugins().items():
         path = paths.plugins(stage)
         places[path] = folder / f"plugins-{path.name}" if folder else path

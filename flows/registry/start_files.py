@@ -15,45 +15,51 @@ from stages.core import paths
 from stages.core.errors import ConfigError, DataError
 from stages.core.io import read_json, refresh_json
 from stages.core.params import Params
-from stages.core.starts import PUBLIC, RANDOM, cached, described, network, split_start
+from stages.core.starts import PRETRAINED, PUBLIC, RANDOM, cached, described, network, split_start
 
-KEY = "pretrain.start"
+KEY, TEACHER_KEY = "pretrain.start", "distill.teacher"
 ABOUT = ("sha256", "origin", "licence", "backbone", "stem", "mean", "std")
 
 
-def check(start: str, there: bool = True) -> None:
+def check(start: str, there: bool = True, key: str = KEY) -> None:
     """Refuse a start that cannot be used; ``there``: also one whose file is missing.
 
     Raises:
         ConfigError: one line; for public weights it names the command that fetches them.
     """
     kind, argument = split_start(start)
-    if not there or start == RANDOM:
+    if not there or start in {RANDOM, PRETRAINED}:
         return
     if kind == "registry":
-        encoder_files.check(start, KEY)
+        encoder_files.check(start, key)
     elif kind == "file":
         if not Path(argument).expanduser().is_file():
-            raise ConfigError(f"{KEY}: {start}: there is no such file")
+            raise ConfigError(f"{key}: {start}: there is no such file")
     elif not cached(start).is_file() or not described(start).is_file():
         raise ConfigError(
-            f"{KEY}: the weights of {start} are not in this project, and a run downloads nothing:"
+            f"{key}: the weights of {start} are not in this project, and a run downloads nothing:"
             f" rootstock weights get {start}"
         )
 
 
-def materialise(params: Params, path: Path = paths.START) -> None:
-    """Refresh the file, touching it only when its content changes.
+def materialise(
+    params: Params, path: Path = paths.START, teacher_path: Path = paths.TEACHER
+) -> None:
+    """Refresh the files of ``pretrain.start`` and ``distill.teacher``, touching them only when
+    their content changes.
 
     Raises:
-        ConfigError: the weights are not there, or not the ones that were fetched.
+        ConfigError: weights are not there, or not the ones that were fetched.
     """
-    start = params.pretrain.start
-    content: dict[str, Any] = {"start": RANDOM}
-    if start != RANDOM:
-        check(start)
-        content = {"start": start, **dict.fromkeys(ABOUT), **_described(start)}
-    refresh_json(path, content)
+    for key, start, place in (
+        (KEY, params.pretrain.start, path),
+        (TEACHER_KEY, params.distill.teacher, teacher_path),
+    ):
+        content: dict[str, Any] = {"start": start}
+        if start not in {RANDOM, PRETRAINED}:
+            check(start, key=key)
+            content = {"start": start, **dict.fromkeys(ABOUT), **_described(start)}
+        refresh_json(place, content)
 
 
 def _described(start: str) -> dict[str, Any]:

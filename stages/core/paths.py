@@ -43,6 +43,7 @@ ENCODER = STATE / "encoder.json"
 hash, where its files lie.
 """
 START = STATE / "start.json"
+TEACHER = STATE / "teacher.json"
 """What ``pretrain`` depends on where it starts from given weights: which file, its SHA-256, origin
 and licence.
 """

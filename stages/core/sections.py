@@ -17,7 +17,7 @@ from pydantic import (
 
 from stages.core.labels import NamePattern
 from stages.core.splits import Choice
-from stages.core.starts import NO_METHOD, RANDOM, check_start
+from stages.core.starts import NO_METHOD, RANDOM, check_start, check_teacher
 from stages.core.validation_errors import explain
 
 Auto = Literal["auto"]
@@ -221,6 +221,8 @@ class Pretrain(Section):
 class Distill(Section):
     method: str
     settings: dict[str, Any]
+    teacher: Annotated[str, AfterValidator(check_teacher)]
+    teacher_backbone: Auto | Untrained
     backbone: Untrained | None
     required: bool
     epochs: Positive

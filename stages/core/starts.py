@@ -12,7 +12,7 @@ from pathlib import Path
 from stages.core import paths
 from stages.core.errors import nearest
 
-RANDOM, NO_METHOD = "random", "none"
+RANDOM, NO_METHOD, PRETRAINED = "random", "none", "pretrained"
 PUBLIC = ("timm", "torchvision")
 KINDS = ("file", "registry", *PUBLIC)
 SUFFIX = ".safetensors"
@@ -33,6 +33,17 @@ def check_start(value: str) -> str:
         f"{value!r} is no start; {hint}it is random, file:PATH, registry:NAME@ALIAS, timm:NAME or"
         " torchvision:NAME"
     )
+
+
+def check_teacher(value: str) -> str:
+    """Return a teacher of known form as it is: ``pretrained`` or a start other than ``random``.
+
+    Raises:
+        ValueError: no such kind, or nothing after the colon.
+    """
+    if value == RANDOM:
+        raise ValueError(f"{value!r} teaches nothing: it is {PRETRAINED} or weights, as file:PATH")
+    return value if value == PRETRAINED else check_start(value)
 
 
 def split_start(value: str) -> tuple[str, str]:

@@ -23,20 +23,21 @@ def main(params: Params, track: Tracker) -> None:
     from stages.core.io import write_csv, write_metrics
     from stages.core.models.artifact import Encoder, load_encoder, save_model
     from stages.core.training.loop import fit
-    from stages.distill.distillation import create_method
-    from stages.distill.inputs import batches, create_student, recipe, resume_for
+    from stages.distill.inputs import batches, create_module, create_student, recipe, resume_for
     from stages.distill.results import curve, loss_of, metrics, pass_on
+    from stages.distill.teacher import load_teacher
 
     compute.deterministic()
     manifest, store = Manifest.read(paths.CURATED_MANIFEST), PixelStore.open()
     manifest.validate_against(store)
-    teacher, policy = load_encoder(paths.PRETRAINED), Policy.read(paths.POLICY)
+    pretrained, policy = load_encoder(paths.PRETRAINED), Policy.read(paths.POLICY)
     if params.distill.backbone is None:
-        pass_on(teacher, {"why": "distill.backbone is null"})
+        pass_on(pretrained, {"why": "distill.backbone is null"})
         print("distill: distill.backbone is null, the pretrained encoder goes on as it is")
         return
-    student = create_student(params.distill.backbone, params.seed, teacher)
-    source = batches(params, manifest, store, policy, teacher.preprocess)
+    teacher = load_teacher(params, pretrained)
+    student = create_student(params.distill.backbone, params.seed, pretrained, teacher)
+    source = batches(params, manifest, store, policy, pretrained.preprocess)
     plan = recipe(params, source)
     shrunk = (
         f"{student.parameter_count:,} parameters instead of {teacher.backbone.parameter_count:,}"
@@ -46,12 +47,11 @@ def main(params: Params, track: Tracker) -> None:
     track.tags(compute.describe(plan.precision))
 
     resume = resume_for(params, source, teacher, policy)
-    own = params.distill
-    module = create_method(own.method, own.settings, student, teacher.backbone, params.seed)
+    module = create_module(params, student, pretrained.preprocess, teacher)
     history = fit(module, source, plan, resume, track)
-    encoder = Encoder(student, teacher.preprocess, {})
+    encoder = Encoder(student, pretrained.preprocess, {})
     values = metrics(encoder, teacher, manifest, store, history)
-    lost = loss_of(encoder, teacher, manifest, store, params.seed)
+    lost = loss_of(encoder, pretrained, manifest, store, params.seed)
     if lost is not None:
         values["knn_difference"] = lost.as_dict()
     if lost is not None and lost.high < 0 and not params.distill.required:
@@ -59,7 +59,7 @@ def main(params: Params, track: Tracker) -> None:
             f"the student loses {-100 * lost.value:.1f} points of kNN accuracy on validation (95 %"
             f" interval {-100 * lost.high:.1f} to {-100 * lost.low:.1f})"
         )
-        pass_on(teacher, {**values, "kept": "teacher", "why": why}, curve(history))
+        pass_on(pretrained, {**values, "kept": "teacher", "why": why}, curve(history))
         resume.clear()
         print(
             f"distill: {why}, so the pretrained encoder goes on; distill.required=true keeps the"
@@ -68,14 +68,14 @@ def main(params: Params, track: Tracker) -> None:
         return
     values["kept"] = "student"
     config = {
-        "method": own.method,
+        "method": params.distill.method,
         "settings": module.settings.model_dump(mode="json"),
         "teacher": teacher.config,
         "steps": plan.steps,
         "batch_size": source.size,
         "student": True,
     }
-    save_model(paths.DISTILLED, student, config, teacher.preprocess)
+    save_model(paths.DISTILLED, student, config, pretrained.preprocess)
     write_metrics(paths.metrics("distill"), values)
     write_csv(paths.reports("distill") / "curve.csv", *curve(history))
     resume.clear()

@@ -34,9 +34,13 @@ class Distillation(nn.Module):
     features (N, D); its optional ``after_step`` runs after every update.
     """
 
+    scale: Tensor
+    shift: Tensor
+
     def __init__(self, student: Backbone, teacher: Backbone, settings: Any, seed: int) -> None:
         super().__init__()
         self.student, self.settings = student, settings
+        self.renormalise(torch.ones(1), torch.zeros(1))
         self.head = regression_head(student.num_features, teacher.num_features, seed)
         teacher.to(device(), memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._teacher = [teacher.eval().requires_grad_(False)]
@@ -45,10 +49,15 @@ class Distillation(nn.Module):
         """``loss``, and ``cosine``, how near the head comes to the teacher's features."""
         images = views.images
         with torch.no_grad():
-            target = self._teacher[0](images).float()
+            target = self._teacher[0](images * self.scale + self.shift).float()
         predicted = self.head(self.student(images)).float()
         cosine = nn.functional.cosine_similarity(predicted.detach(), target, dim=1).mean()
         return {"loss": self.loss(predicted, target), "cosine": cosine}
+
+    def renormalise(self, scale: Tensor, shift: Tensor) -> None:
+        """Say how views normalised for the student become views for the teacher, by channel."""
+        for name, values in {"scale": scale, "shift": shift}.items():
+            self.register_buffer(name, values.float().reshape(1, -1, 1, 1), persistent=False)
 
     def loss(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Return the loss, a scalar."""

@@ -16,20 +16,32 @@ from stages.core.training.batches import Pixels, ViewBatches
 from stages.core.training.checkpoint import Identity, Resume, digest
 from stages.core.training.loop import Recipe
 from stages.core.views.plan import one_view
+from stages.distill.distillation import Distillation, create_method
+from stages.distill.teacher import renormalisation
 
 SMALLEST_BATCH, LARGEST_BATCH = 32, 256
 STEPS_PER_EPOCH = 16
 """What ``batch_size: auto`` aims at."""
 
 
-def create_student(name: str, seed: int, teacher: Encoder) -> Backbone:
-    """An untrained student with its teacher's stem; one that is too large is refused."""
-    large = teacher.backbone
-    student = create_backbone(
-        name, large.channels, large.size, address(seed, "student"), large.stem
-    )
-    check_size(student, large)
+def create_student(name: str, seed: int, pretrained: Encoder, teacher: Encoder) -> Backbone:
+    """Build an untrained student with the pretrained encoder's stem; one that is more than half its
+    teacher is refused.
+    """
+    like = pretrained.backbone
+    student = create_backbone(name, like.channels, like.size, address(seed, "student"), like.stem)
+    check_size(student, teacher.backbone)
     return student
+
+
+def create_module(
+    params: Params, student: Backbone, preprocess: Preprocess, teacher: Encoder
+) -> Distillation:
+    """Return what is trained: the method with its student, views normalised for it."""
+    own = params.distill
+    module = create_method(own.method, own.settings, student, teacher.backbone, params.seed)
+    module.renormalise(*renormalisation(preprocess, teacher.preprocess))
+    return module
 
 
 def batches(

@@ -9,6 +9,7 @@ from stages.core.data.manifest import Manifest
 from stages.core.events import Tracker
 from stages.core.image.pixel_store import PixelStore
 from stages.core.image.views.policy import Policy
+from stages.core.models.start import Start
 from stages.core.params import Params
 from stages.core.stage import stage
 from stages.core.starts import NO_METHOD
@@ -16,7 +17,6 @@ from stages.core.training import distributed
 from stages.pretrain.auto import resolve_auto
 from stages.pretrain.launch import launch
 from stages.pretrain.outputs import write, write_start
-from stages.pretrain.start import Start
 from stages.pretrain.train import Data, pretrain, time_to_the_end, unchanged
 
 

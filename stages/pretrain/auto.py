@@ -9,9 +9,9 @@ import math
 from stages.core.budget import operations, resolve_budget
 from stages.core.image.backbone_choice import choose_backbone
 from stages.core.image.backbones import create_backbone
+from stages.core.models.start import Start
 from stages.core.params import Params
 from stages.core.starts import NO_METHOD
-from stages.pretrain.start import Start
 
 FEWEST_EPOCHS, MOST_EPOCHS = 2, 400
 VIEWS = 2

@@ -6,12 +6,13 @@ from stages.core import paths
 from stages.core.events import Tracker
 from stages.core.io import atomic_directory, write_bytes, write_csv, write_json, write_metrics
 from stages.core.models.artifact import CONFIG, Encoder, save_model
+from stages.core.models.start import Start
 from stages.core.params import Params
 from stages.core.starts import NO_METHOD
 from stages.pretrain.embedding_map import embedding_map
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.report import COLUMNS, curve, measured, metrics, probe_share, time_shares
-from stages.pretrain.start import Start, begin
+from stages.pretrain.start import begin
 from stages.pretrain.train import ADVICE, Data, Trained, network
 
 

@@ -20,6 +20,7 @@ from stages.core.image.pixel_store import PixelStore
 from stages.core.image.preprocess import Preprocess
 from stages.core.image.views.engine import ViewEngine
 from stages.core.image.views.policy import Policy
+from stages.core.models.start import Start
 from stages.core.params import Params
 from stages.core.starts import NO_METHOD
 from stages.core.training import distributed, sharding
@@ -30,7 +31,7 @@ from stages.core.transfer.forecast import count_passes, measure_speed, sentence
 from stages.pretrain.method import check_settings, method_class
 from stages.pretrain.probe import Probe, as_pixels
 from stages.pretrain.recipe import batch_size, probe_cost, recipe
-from stages.pretrain.start import Start, begin, told
+from stages.pretrain.start import begin, told
 
 HALFWAY = 0.5
 ADVICE = (

@@ -221,7 +221,7 @@ def test_without_a_backbone_the_encoder_goes_on_as_it_is(
 def test_a_student_has_the_stem_of_its_teacher() -> None:
     preprocess = Preprocess(size=64, channels=1, mean=(0.5,), std=(0.25,))
     teacher = Encoder(create_backbone("resnet10t", 1, 64, 0, "standard"), preprocess, {})
-    assert create_student("resnet10t@0.5", 0, teacher).stem == "standard"
+    assert create_student("resnet10t@0.5", 0, teacher, teacher).stem == "standard"
 
 
 STEP = _Run._step

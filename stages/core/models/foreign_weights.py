@@ -58,7 +58,7 @@ class Fit:
     adapted: tuple[str, ...]
 
 
-def load_into(backbone: Backbone, path: Path, least: float) -> Fit:
+def load_into(backbone: Backbone, path: Path, least: float, key: str = "pretrain.start") -> Fit:
     """Replace a backbone's weights by those of a file, in place; the rest stays as it is.
 
     Args:
@@ -71,7 +71,7 @@ def load_into(backbone: Backbone, path: Path, least: float) -> Fit:
     weights, fit = fitted(read_weights(path), backbone)
     if fit.fraction < least:
         raise ConfigError(
-            f"pretrain.start: {path} fills {fit.fraction:.1%} of {backbone.name}, and"
+            f"{key}: {path} fills {fit.fraction:.1%} of {backbone.name}, and"
             f" pretrain.start_min_fraction asks for {least:.1%}. Not in the file:"
             f" {listed(fit.missing)}. Not in the network: {listed(fit.unused)}. Set"
             " pretrain.backbone and pretrain.stem to the network that the file is for"
