@@ -114,6 +114,7 @@ def test_every_command_of_the_guide_does_what_it_says(project: Project) -> None:
         "drift",
         "search",
         "label-next",
+        "map",
         "embed",
         "rollback",
         "down",
