@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from flows.adapters.mlflow import long_tags
 from flows.adapters.mlflow import store as tracking
 from flows.adapters.mlflow.reader import RunRecord
 from flows.adapters.mlflow.store import Store
@@ -38,16 +39,12 @@ class Step:
     @classmethod
     def of(cls, run: RunRecord) -> Step:
         """Read a stage's run."""
-        read = {
-            key: json.loads(run.tags.get(key, "{}"))
-            for key in (tracking.INPUTS, tracking.OUTPUTS, tracking.PARENTS)
-        }
         return cls(
             stage=run.tags.get(tracking.STAGE, run.name),
             run=run.run,
-            inputs=read[tracking.INPUTS],
-            outputs=read[tracking.OUTPUTS],
-            parents=read[tracking.PARENTS],
+            inputs=long_tags.read(run.tags, tracking.INPUTS),
+            outputs=long_tags.read(run.tags, tracking.OUTPUTS),
+            parents=long_tags.read(run.tags, tracking.PARENTS),
             params=dict(sorted(run.params.items())),
             tags=run.tags,
             metrics=run.metrics,

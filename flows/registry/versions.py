@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from flows.adapters.dvc import cache
+from flows.adapters.mlflow import long_tags
 from flows.adapters.mlflow.store import OUTPUTS, Store
 from stages.core import paths
 from stages.core.errors import ConfigError
@@ -83,11 +83,7 @@ class ModelVersion:
             return Path(self.store.client.download_artifacts(run, name))
         except (MlflowException, OSError):
             facts = self.store.facts.run(run)
-            return (
-                cache.cached_file(json.loads(facts.tags.get(OUTPUTS, "{}")), name)
-                if facts
-                else None
-            )
+            return cache.cached_file(long_tags.read(facts.tags, OUTPUTS), name) if facts else None
 
     def tag(self, tags: Mapping[str, str]) -> None:
         """Set tags on the version."""

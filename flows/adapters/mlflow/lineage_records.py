@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.adapters.dvc.lockfile import LockEntry
+from flows.adapters.mlflow import long_tags
 from flows.adapters.mlflow.store import (
     DIGEST,
     IDENTITY,
@@ -36,9 +37,9 @@ def record(store: Store, run: str, entry: LockEntry, made_by: Mapping[str, str])
     tags = {
         STAGE: entry.stage,
         IDENTITY: entry.identity,
-        INPUTS: json.dumps(entry.dependencies, sort_keys=True),
-        OUTPUTS: json.dumps(entry.outputs, sort_keys=True),
-        PARENTS: json.dumps(parents, sort_keys=True),
+        **long_tags.written(INPUTS, entry.dependencies),
+        **long_tags.written(OUTPUTS, entry.outputs),
+        **long_tags.written(PARENTS, parents),
     }
     store.batch(run, params=flatten(entry.params), tags=tags)
     _inputs(store, run, entry, parents)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from flows.adapters.mlflow.store import STAGE
+from flows.adapters.mlflow import long_tags
+from flows.adapters.mlflow.store import INPUTS, STAGE
 from flows.promotion.evidence import Evidence, Verdict
 
 
@@ -34,5 +35,5 @@ def _search(evidence: Evidence, pools: dict[str, str]) -> list[object]:
     return [
         run
         for run in found
-        if any(digest in run.data.tags.get("rootstock.inputs", "") for digest in pools.values())
+        if any(digest in long_tags.text(run.data.tags, INPUTS) for digest in pools.values())
     ]
