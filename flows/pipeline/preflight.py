@@ -45,6 +45,7 @@ def check_choices(params: Params, sources: bool = True) -> None:
     if params.pretrain.backbone != "auto":
         check_network(params.pretrain.backbone, "pretrain.backbone")
     family("distill.method").check(params.distill.method)
+    _check_distill_settings(params.distill.method, params.distill.settings)
     start_files.check(params.distill.teacher, there=sources, key="distill.teacher")
     if params.distill.teacher_backbone != "auto":
         check_network(params.distill.teacher_backbone, "distill.teacher_backbone")
@@ -86,6 +87,18 @@ def _check_metrics(gate: str, thresholds: bool | float | dict[str, float]) -> No
         )
     for name in thresholds:
         family("promote.gates.metric").check(name)
+
+
+def _check_distill_settings(method: str, settings: dict[str, Any]) -> None:
+    if not settings:
+        return
+    model = family("distill.method").load(method).Settings
+    try:
+        model.model_validate(settings)
+    except ValidationError as error:
+        raise ConfigError(
+            f"{paths.PARAMS}: {explain(error, f'distill.settings ({method})', model)}"
+        ) from None
 
 
 def _check_settings(method: str, settings: dict[str, Any]) -> None:

@@ -192,7 +192,7 @@ def judge(evidence: Evidence, settings: Promote) -> dict[str, Verdict]:
         gate = family("promote.gates").load(name)
         if isinstance(threshold, dict):
             for metric, least in threshold.items():
-                verdicts[metric] = gate.check(evidence, least, metric)
+                verdicts[f"{name}.{metric}"] = gate.check(evidence, least, metric)
         else:
             verdicts[name] = gate.check(evidence, float(threshold))
     return verdicts

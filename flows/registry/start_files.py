@@ -58,11 +58,11 @@ def materialise(
         content: dict[str, Any] = {"start": start}
         if start not in {RANDOM, PRETRAINED}:
             check(start, key=key)
-            content = {"start": start, **dict.fromkeys(ABOUT), **_described(start)}
+            content = {"start": start, **dict.fromkeys(ABOUT), **_described(start, key)}
         refresh_json(place, content)
 
 
-def _described(start: str) -> dict[str, Any]:
+def _described(start: str, key: str) -> dict[str, Any]:
     kind, argument = split_start(start)
     if kind == "file":
         file = Path(argument).expanduser()
@@ -81,7 +81,7 @@ def _described(start: str) -> dict[str, Any]:
     digest = _sha256(file)
     if digest != about["sha256"]:
         raise DataError(
-            f"{KEY}: {file} is not what was fetched (SHA-256 {digest[:12]}… instead of"
+            f"{key}: {file} is not what was fetched (SHA-256 {digest[:12]}… instead of"
             f" {about['sha256'][:12]}…): rootstock weights get {start}"
         )
     known = {key: about[key] for key in ABOUT if key in about}

@@ -115,7 +115,7 @@ def table_rows(table: Table) -> tuple[Sequence[str], Iterable[Sequence[Any]]]:
 
 
 def tidy(table: Table, ids: Sequence[str], classes: int) -> pa.Table:
-    """Return ``results.parquet``: one number a row, from which every table of the page follows.
+    """Return ``results.parquet``: one number a row, of the same rows as the page.
 
     The metric ``correct`` is 1 or 0 for each test image (``item``); the metrics of
     :mod:`stages.core.metrics.classification` are one number for each draw (``item`` is null).

@@ -9,13 +9,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from flows.pipeline.preflight import check_choices
 from flows.registry import start_files
 from stages.core import paths
 from stages.core.errors import ConfigError
 from stages.core.image.backbones import create_backbone
 from stages.core.image.preprocess import Preprocess
 from stages.core.models.artifact import load_encoder
-from stages.core.params import Params
+from stages.core.params import Params, load_params
 from stages.distill.__main__ import main
 from stages.distill.teacher import load_teacher, renormalisation
 from tests.support.transfer import run_stage, small_params, write_project
@@ -98,3 +99,12 @@ def test_a_missing_file_and_a_teacher_of_no_kind_are_refused(weights: Path) -> N
 def test_the_pretrained_encoder_needs_no_lookup(weights: Path) -> None:
     pretrained = load_encoder(paths.PRETRAINED)
     assert load_teacher(small_params(), pretrained) is pretrained
+
+
+def test_settings_of_another_method_are_refused_before_anything_runs() -> None:
+    params = load_params(Path(__file__).parents[2] / "params.yaml")
+    changed = params.distill.model_copy(update={"settings": {"queue": 64}})
+    with pytest.raises(ConfigError, match=r"distill\.settings \(regression\)"):
+        check_choices(params.model_copy(update={"distill": changed}), sources=False)
+    similar = changed.model_copy(update={"method": "similarity"})
+    check_choices(params.model_copy(update={"distill": similar}), sources=False)

@@ -14,6 +14,8 @@ from stages.core.metrics.representation import Array, normalise
 
 Mask = NDArray[np.bool_]
 NEIGHBOURS = 20
+BLOCK = 1024
+"""Labelled images that distances are computed to at once."""
 MOST_CLUSTERS = 500
 GROUPS_PER_CLASS = 3
 """Groups of like images, per known class, among which unlabelled ones are looked for."""
@@ -103,7 +105,11 @@ def coverage(
     k-centre).
     """
     if labelled.any():
-        nearest = np.min(1 - unit @ unit[labelled].T, axis=1)
+        nearest = np.full(len(unit), np.inf, dtype=np.float32)
+        known = np.flatnonzero(labelled)
+        for start in range(0, len(known), BLOCK):
+            block = unit[known[start : start + BLOCK]]
+            nearest = np.minimum(nearest, np.min(1 - unit @ block.T, axis=1))
     else:
         nearest = 1 - unit @ normalise(unit.mean(axis=0, keepdims=True))[0]
     nearest = np.where(labelled, -np.inf, nearest)
@@ -137,10 +143,11 @@ def typicality(unit: Array) -> Array:
     count = min(NEIGHBOURS, len(unit) - 1)
     if count < 1:
         return np.ones(len(unit), dtype=np.float32)
-    distance = np.sqrt(np.maximum(0, 2 - 2 * (unit @ unit.T)))
-    np.fill_diagonal(distance, np.inf)
-    nearest = np.partition(distance, count - 1, axis=1)[:, :count]
-    scores: Array = 1 / np.maximum(nearest.mean(axis=1), 1e-6)
+    from sklearn.neighbors import NearestNeighbors
+
+    found = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(unit)
+    distance, _ = found.kneighbors(unit)  # in blocks; the first one is the image itself
+    scores: Array = 1 / np.maximum(distance[:, 1:].mean(axis=1), 1e-6)
     return scores
 
 

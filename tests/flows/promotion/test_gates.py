@@ -119,16 +119,25 @@ def test_any_metric_can_be_a_gate_with_a_threshold_of_its_own(looked_at: Store) 
     asked = Promote(resamples=500, gates={"metric": {"macro_f1": 0.5, "worst_class": 0.99}})
     found = promote.judge(evidence, asked)
     assert {name: one.passed for name, one in found.items()} == {
-        "macro_f1": True,
-        "worst_class": False,
+        "metric.macro_f1": True,
+        "metric.worst_class": False,
     }
     assert evidence.answers is not None
     table = evidence.answers.table
     expected = f1_score(table["label"], table["predicted"], average="macro")
-    assert float(found["macro_f1"].value) == pytest.approx(expected, abs=1e-4)
-    low, high = map(float, found["macro_f1"].interval.split(" … "))
+    assert float(found["metric.macro_f1"].value) == pytest.approx(expected, abs=1e-4)
+    low, high = map(float, found["metric.macro_f1"].interval.split(" … "))
     assert low < expected < high
-    assert "worst_class" in found["worst_class"].reason
+    assert "worst_class" in found["metric.worst_class"].reason
+
+
+def test_a_metric_replaces_no_gate_of_its_name(looked_at: Store) -> None:
+    asked = Promote(resamples=100, gates={"accuracy": 1.0, "metric": {"accuracy": 0.0}})
+    found = promote.judge(Evidence(get(looked_at, 1), None, 100), asked)
+    assert {name: one.passed for name, one in found.items()} == {
+        "accuracy": False,
+        "metric.accuracy": True,
+    }
 
 
 @pytest.mark.parametrize(
