@@ -85,7 +85,7 @@ def pass_on(
     config = {**teacher.config, "student": False, "why": values["why"]}
     save_model(paths.DISTILLED, teacher.backbone, config, teacher.preprocess)
     own = {"parameters": teacher.backbone.parameter_count, "kept": "teacher"}
-    write_metrics(paths.metrics("distill"), {**own, **values})
+    write_metrics(paths.metrics("distill"), {**values, **own})
     write_csv(paths.reports("distill") / "curve.csv", *(history or (CURVE, [])))
 
 

@@ -17,8 +17,12 @@ NEIGHBOURS = 20
 BLOCK = 1024
 """Labelled images that distances are computed to at once."""
 MOST_CLUSTERS = 500
-GROUPS_PER_CLASS = 3
-"""Groups of like images, per known class, among which unlabelled ones are looked for."""
+MORE_GROUPS = 0.5
+"""Groups of like images, over the number of known classes, among which unlabelled ones are looked
+for.
+"""
+NEW_AT_MOST = 0.5
+"""Fraction of a choice that goes to kinds without a label, so that the strategy has its say."""
 
 
 def choose(
@@ -34,7 +38,9 @@ def choose(
     """
     unit = normalise(features)
     order = STRATEGIES[strategy](unit, labelled, count, probabilities, seed)
-    first = new_kinds(unit, labelled, GROUPS_PER_CLASS * probabilities.shape[1], seed)[:count]
+    known = probabilities.shape[1]
+    groups = known + max(2, round(MORE_GROUPS * known))
+    first = new_kinds(unit, labelled, groups, seed)[: max(1, round(NEW_AT_MOST * count))]
     taken = set(first)
     picked = list(first)
     for position in order:
