@@ -60,7 +60,7 @@ def label_next(count: int, strategy: str, encoder: str, classifier: str) -> str:
             "new": rank < new,
             "guess": champion.classes[int(guesses[place].argmax())],
             "probability": f"{guesses[place].max():.3f}",
-            "margin": f"{top[rank, -1] - top[rank, -2]:.3f}",
+            "margin": f"{top[rank, -1] - top[rank, -min(2, top.shape[1])]:.3f}",
         }
         for rank, (place, row) in enumerate(zip(picked, chosen.to_dict("records"), strict=True))
     ]
